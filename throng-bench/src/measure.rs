@@ -1,0 +1,124 @@
+//! What a measurement is: the size asked for, the figures that come back, and the ways to fail.
+//!
+//! Invariant: a [`Measured`] exists only for work whose own sum or count was right; [`check`] stands between the two.
+
+use std::fmt::Display;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::systems::System;
+use crate::workload::Workload;
+
+/// How much to run, and on how many threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) n: u64,
+    pub(crate) workers: NonZeroUsize,
+}
+
+impl Run {
+    /// The size of the warm-up that goes before the measured work.
+    pub(crate) fn warm_up(&self) -> u64 {
+        (self.n / 10).max(1)
+    }
+}
+
+/// A workload as one system runs it: warm-up, work, check.
+pub(crate) type Bench = fn(&Run) -> Result<Measured, BenchError>;
+
+/// The figures of work that was done right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    /// Time around the work only.
+    pub(crate) wall: Duration,
+    /// What `wall` is divided by: tasks, yields, round trips, items.
+    pub(crate) ops: u64,
+    pub(crate) own: OwnFields,
+}
+
+impl Measured {
+    /// Figures of a workload that is judged by time per operation alone.
+    pub(crate) fn new(wall: Duration, ops: u64) -> Self {
+        Measured {
+            wall,
+            ops,
+            own: OwnFields::default(),
+        }
+    }
+}
+
+/// Fields that only some workloads report, next to the common ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OwnFields {
+    /// `idle_mem`: resident bytes that each parked task added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_per_task: Option<f64>,
+    /// `timers`: wall time beyond the longest sleep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lag_ms: Option<f64>,
+    /// `timers`: user and system time of the whole process during the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_ms: Option<f64>,
+}
+
+/// Why there is no figure.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    #[error("{workload} is not available in {system}")]
+    NotAvailable { workload: Workload, system: System },
+    #[error("wrong result: {what} is {got}, not {want}")]
+    Wrong { what: &'static str, got: u64, want: u64 },
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl BenchError {
+    /// An error of the system under test.
+    pub(crate) fn failed(error: impl Display) -> Self {
+        BenchError::Failed(error.to_string())
+    }
+}
+
+/// The workload's own check.
+pub(crate) fn check(what: &'static str, got: u64, want: u64) -> Result<(), BenchError> {
+    if got == want {
+        Ok(())
+    } else {
+        Err(BenchError::Wrong { what, got, want })
+    }
+}
+
+/// 0 + 1 + .. + (n - 1)
+pub(crate) fn sum_below(n: u64) -> u64 {
+    n * n.saturating_sub(1) / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_names_what_is_wrong() {
+        assert!(check("sum", 3, 3).is_ok());
+        let error = check("sum", 3, 4).unwrap_err();
+        assert_eq!(error.to_string(), "wrong result: sum is 3, not 4");
+    }
+
+    #[test]
+    fn not_available_names_both() {
+        let error = BenchError::NotAvailable {
+            workload: Workload::Yield,
+            system: System::Rayon,
+        };
+        assert_eq!(error.to_string(), "yield is not available in rayon");
+    }
+
+    #[test]
+    fn sums() {
+        assert_eq!(sum_below(0), 0);
+        assert_eq!(sum_below(1), 0);
+        assert_eq!(sum_below(5), 10);
+    }
+}

@@ -1,0 +1,1 @@
+//! Attributes and the `select!` macro of throng.

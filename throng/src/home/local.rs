@@ -1,0 +1,273 @@
+//! What a thread keeps for itself: its home, who runs on it now, who is ready to, its timers.
+//!
+//! Every thread that uses throng has one [`Local`]: a worker brings it along, a plain thread gets one at first use. A goroutine never
+//! leaves the thread it started on, so a `&Local` may be held over a park: it is the same one after it.
+//!
+//! Invariants:
+//! - L1: only the thread itself touches its `Local`. (Others know its [`Home`].)
+//! - L2: a waiter is in `ready` at most once: it is pushed by the delivery of the one wake that its one firing owes.
+
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
+use std::ptr::{self, NonNull};
+use std::time::Instant;
+
+use super::{Home, Message, pool};
+use crate::timer::{Key, Timers};
+use crate::waiter::{Alarm, Waiter};
+
+pub(crate) struct Local {
+    home: &'static Home,
+    /// Who runs: a goroutine's waiter, or null for `own`.
+    current: Cell<*const Waiter>,
+    ready: Ready,
+    /// Borrowed for single calls only, never over a call that could come back here.
+    timers: UnsafeCell<Timers<Alarm>>,
+    /// Gives the thread to others until the current waiter has been woken.
+    park: unsafe fn(&Local),
+    /// The thread itself, when it waits as such.
+    own: Waiter,
+}
+
+/// First come, first served, linked through the waiters' messages.
+struct Ready {
+    oldest: Cell<*const Message>,
+    newest: Cell<*const Message>,
+}
+
+impl Local {
+    /// `park` is called on this thread whenever the current waiter must wait.
+    pub(crate) fn new(park: unsafe fn(&Local)) -> Local {
+        let home = pool::take();
+        Local {
+            home,
+            current: Cell::new(ptr::null()),
+            ready: Ready { oldest: Cell::new(ptr::null()), newest: Cell::new(ptr::null()) },
+            timers: UnsafeCell::new(Timers::new()),
+            park,
+            own: Waiter::at(home),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn home(&self) -> &'static Home {
+        self.home
+    }
+
+    /// Who runs on this thread now.
+    #[inline]
+    pub(crate) fn current(&self) -> &Waiter {
+        // SAFETY: the scheduler sets `current` before a goroutine gets the thread and before it can end; null stands for the thread itself.
+        unsafe { self.current.get().as_ref() }.unwrap_or(&self.own)
+    }
+
+    /// Whether the thread itself runs, not a goroutine on it.
+    #[inline]
+    pub(crate) fn is_thread(&self) -> bool {
+        self.current.get().is_null()
+    }
+
+    /// The scheduler: `waiter` (null: nobody) has the thread from now on.
+    #[inline]
+    pub(crate) fn set_current(&self, waiter: *const Waiter) {
+        self.current.set(waiter);
+    }
+
+    /// Parks the current waiter: returns when its wake has been delivered.
+    #[inline]
+    pub(crate) fn park(&self) {
+        // SAFETY: called on this thread (L1), with its current waiter armed or fired.
+        unsafe { (self.park)(self) }
+    }
+
+    /// Appends a waiter that has been woken (L2), or one that steps back for the others.
+    #[inline]
+    pub(crate) fn push_ready(&self, waiter: &Waiter) {
+        let message: *const Message = waiter.message();
+        waiter.message().next().set(ptr::null());
+        match NonNull::new(self.ready.newest.replace(message).cast_mut()) {
+            // SAFETY: a waiter in the list is parked, so it is alive.
+            Some(last) => unsafe { last.as_ref() }.next().set(message),
+            None => self.ready.oldest.set(message),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.oldest.get().is_null()
+    }
+
+    /// Takes the waiter that became ready first.
+    #[inline]
+    pub(crate) fn pop_ready(&self) -> Option<NonNull<Waiter>> {
+        let oldest = NonNull::new(self.ready.oldest.get().cast_mut())?;
+        // SAFETY: as in `push_ready`.
+        let next = unsafe { oldest.as_ref() }.next().get();
+        self.ready.oldest.set(next);
+        if next.is_null() {
+            self.ready.newest.set(ptr::null());
+        }
+        Some(Waiter::of_message(oldest))
+    }
+
+    /// Delivers the mail.
+    #[inline]
+    pub(crate) fn read_mail(&self) {
+        self.home.take().deliver(self);
+    }
+
+    fn with_timers<R>(&self, f: impl FnOnce(&mut Timers<Alarm>) -> R) -> R {
+        // SAFETY: only this thread comes here (L1), and `f` is one of the calls below, which do not come back here.
+        f(unsafe { &mut *self.timers.get() })
+    }
+
+    /// Rings `alarm` on this thread at `at` or soon after, unless it is removed before. Its target must stay until then (T1).
+    pub(crate) fn set_alarm(&self, at: Instant, alarm: Alarm) -> Key {
+        self.with_timers(|timers| timers.insert(at, alarm))
+    }
+
+    /// Takes an alarm back; nothing happens if it has rung.
+    pub(crate) fn remove_alarm(&self, key: Key) {
+        self.with_timers(|timers| timers.remove(key));
+    }
+
+    #[inline]
+    pub(crate) fn has_alarms(&self) -> bool {
+        !self.with_timers(|timers| timers.is_empty())
+    }
+
+    pub(crate) fn next_alarm(&self) -> Option<Instant> {
+        self.with_timers(Timers::next)
+    }
+
+    /// Rings every alarm that is due.
+    pub(crate) fn ring_alarms(&self) {
+        if !self.has_alarms() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some(alarm) = self.with_timers(|timers| timers.pop_due(now)) {
+            alarm.ring(self);
+        }
+    }
+
+    /// How a plain thread parks: it reads its mail, rings its alarms and sleeps until its own wake is among what they brought.
+    ///
+    /// # Safety
+    /// On `self`'s thread, which runs no goroutines.
+    pub(crate) unsafe fn park_thread(&self) {
+        loop {
+            self.read_mail();
+            self.ring_alarms();
+            if let Some(woken) = self.pop_ready() {
+                debug_assert!(ptr::eq(woken.as_ptr(), &self.own), "a plain thread is the only task of its home");
+                return;
+            }
+            self.home.sleep(self.next_alarm());
+        }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        pool::give(self.home);
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+pub(crate) use tls::{enter, try_with, with};
+
+#[cfg(not(loom))]
+mod tls {
+    use super::Local;
+    use std::cell::{Cell, OnceCell};
+    use std::ptr;
+
+    thread_local! {
+        /// The one the thread uses. Needs no initialisation and no destructor, so that reading it is a load.
+        static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
+        /// Owns a plain thread's.
+        static OWNED: Owned = const { Owned(OnceCell::new()) };
+    }
+
+    struct Owned(OnceCell<Local>);
+
+    impl Drop for Owned {
+        fn drop(&mut self) {
+            // Destructors of other thread-locals may still use channels: they get a new one (see `adopt`).
+            LOCAL.set(ptr::null());
+        }
+    }
+
+    /// Calls `f` with the thread's `Local`.
+    #[inline]
+    pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> R {
+        let mut local = LOCAL.get();
+        if local.is_null() {
+            local = adopt();
+        }
+        // SAFETY: set by `enter` or `adopt` to one that lives as long as the thread uses it; only this thread reads it (L1).
+        f(unsafe { &*local })
+    }
+
+    /// Calls `f` with the thread's `Local`, if it has one.
+    #[inline]
+    pub(crate) fn try_with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
+        // SAFETY: as in `with`.
+        unsafe { LOCAL.get().as_ref() }.map(f)
+    }
+
+    /// Makes a plain thread known.
+    #[cold]
+    fn adopt() -> *const Local {
+        let make = || Local::new(|local| {
+            // SAFETY: `park` is called on the thread of its `Local`, and this one is a plain thread's.
+            unsafe { local.park_thread() }
+        });
+        let local = OWNED
+            .try_with(|owned| ptr::from_ref(owned.0.get_or_init(make)))
+            // The thread is ending and has given its own back: this one stays behind.
+            .unwrap_or_else(|_| Box::leak(Box::new(make())));
+        LOCAL.set(local);
+        local
+    }
+
+    /// Makes `local` the thread's while `f` runs (a worker's whole life).
+    pub(crate) fn enter<R>(local: &Local, f: impl FnOnce() -> R) -> R {
+        debug_assert!(LOCAL.get().is_null(), "a worker starts on a fresh thread");
+        LOCAL.set(local);
+        let result = f();
+        LOCAL.set(ptr::null());
+        result
+    }
+}
+
+#[cfg(loom)]
+mod tls {
+    use super::Local;
+
+    loom::thread_local! {
+        static LOCAL: Local = Local::new(|local| {
+            // SAFETY: in a model every thread is a plain one.
+            unsafe { local.park_thread() }
+        });
+    }
+
+    pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> R {
+        LOCAL.with(f)
+    }
+
+    pub(crate) fn try_with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
+        Some(LOCAL.with(f))
+    }
+
+    #[allow(dead_code, reason = "no workers in a model")]
+    pub(crate) fn enter<R>(_: &Local, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+}

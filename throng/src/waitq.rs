@@ -1,0 +1,274 @@
+//! A queue of parked waiters that lies inside a lock, each with a value it offers or a place for the one it wants.
+//!
+//! Channels, locks, wait groups and joins are all made of this: state and queues under one [`SpinLock`], and [`Entry`]s, one for each waiting call, that
+//! live in the frames of those calls. The one who ends a wait takes the entry out, moves the value, and wakes after unlocking.
+//! All `unsafe` of waiting is in this file: what is built on it is safe code.
+//!
+//! Invariants:
+//! - Q1: a queued entry is pinned and alive: it leaves the queue, under the lock, when it is claimed, when it is found to have been fired by someone else,
+//!   or at the latest in its own drop.
+//! - Q2: links, `queued`, `ticket`, `case` and `value` of an entry are touched under the queue's lock while it is queued, by its claimer
+//!   until the wake it owes, and by its owner otherwise (W1 keeps the owner parked until that wake).
+
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
+use std::marker::PhantomPinned;
+use std::pin::Pin;
+use std::ptr::{self, NonNull};
+
+use crate::lock::{SpinGuard, SpinLock};
+use crate::waiter::{Cause, Ticket};
+
+/// First in, first out; `push_front` for the one that has already waited.
+pub(crate) struct WaitQueue<V> {
+    first: *const Node<V>,
+    last: *const Node<V>,
+}
+
+// SAFETY: the nodes hold tickets, which are Send, and values of V.
+unsafe impl<V: Send> Send for WaitQueue<V> {}
+
+struct Node<V> {
+    previous: Cell<*const Node<V>>,
+    next: Cell<*const Node<V>>,
+    ticket: Cell<Option<Ticket>>,
+    cause: Cell<u16>,
+    queued: Cell<bool>,
+    value: UnsafeCell<V>,
+}
+
+impl<V> WaitQueue<V> {
+    pub(crate) const fn new() -> WaitQueue<V> {
+        WaitQueue { first: ptr::null(), last: ptr::null() }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    /// Claims the first waiter whose wait has not ended otherwise: its wait is over, with the cause its entry was queued with. `hand_over` moves the value in or out.
+    #[inline]
+    pub(crate) fn claim<R>(&mut self, hand_over: impl FnOnce(&mut V) -> R) -> Option<(R, Woken)> {
+        while let Some(node) = NonNull::new(self.first.cast_mut()) {
+            // SAFETY: queued, so alive (Q1), and its queue is locked, `self` being inside the lock (Q2).
+            let node = unsafe { node.as_ref() };
+            self.unlink(node);
+            if let Some(ticket) = node.ticket.get() {
+                // SAFETY: the owner cannot have left before taking the lock that we hold (W2).
+                if unsafe { ticket.fire(Cause(node.cause.get())) } {
+                    // SAFETY: claimed: the value is ours until the wake (Q2).
+                    let value = unsafe { &mut *node.value.get() };
+                    return Some((hand_over(value), Woken(ticket)));
+                }
+            }
+        }
+        None
+    }
+
+    /// Claims all, with `mark` added to their causes, and hands each value to `hand_over`.
+    pub(crate) fn claim_all(&mut self, mark: u16, mut hand_over: impl FnMut(&mut V)) -> WokenAll<V> {
+        let mut all = WokenAll { first: ptr::null() };
+        let mut last: *const Node<V> = ptr::null();
+        while let Some(at) = NonNull::new(self.first.cast_mut()) {
+            // SAFETY: as in `claim`.
+            let node = unsafe { at.as_ref() };
+            self.unlink(node);
+            let Some(ticket) = node.ticket.get() else { continue };
+            // SAFETY: as in `claim`.
+            if !unsafe { ticket.fire(Cause(node.cause.get() | mark)) } {
+                continue;
+            }
+            // SAFETY: as in `claim`.
+            hand_over(unsafe { &mut *node.value.get() });
+            // Claimed nodes stay until they are woken (W1), so they can be chained where they are.
+            // SAFETY: `last` is such a node.
+            match unsafe { last.as_ref() } {
+                Some(last) => last.next.set(node),
+                None => all.first = node,
+            }
+            last = node;
+        }
+        all
+    }
+
+    fn link_last(&mut self, node: &Node<V>) {
+        node.previous.set(self.last);
+        node.next.set(ptr::null());
+        // SAFETY: queued, so alive (Q1).
+        match unsafe { self.last.as_ref() } {
+            Some(last) => last.next.set(node),
+            None => self.first = node,
+        }
+        self.last = node;
+        node.queued.set(true);
+    }
+
+    fn link_first(&mut self, node: &Node<V>) {
+        node.next.set(self.first);
+        node.previous.set(ptr::null());
+        // SAFETY: queued, so alive (Q1).
+        match unsafe { self.first.as_ref() } {
+            Some(first) => first.previous.set(node),
+            None => self.last = node,
+        }
+        self.first = node;
+        node.queued.set(true);
+    }
+
+    fn unlink(&mut self, node: &Node<V>) {
+        let (previous, next) = (node.previous.get(), node.next.replace(ptr::null()));
+        // SAFETY: neighbours are queued, so alive (Q1).
+        match unsafe { previous.as_ref() } {
+            Some(previous) => previous.next.set(next),
+            None => self.first = next,
+        }
+        // SAFETY: as above.
+        match unsafe { next.as_ref() } {
+            Some(next) => next.previous.set(previous),
+            None => self.last = previous,
+        }
+        node.queued.set(false);
+    }
+}
+
+impl<V> Drop for WaitQueue<V> {
+    fn drop(&mut self) {
+        debug_assert!(self.is_empty(), "an object was dropped under a task that waits for it");
+    }
+}
+
+impl<V> fmt::Debug for WaitQueue<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitQueue").field("is_empty", &self.is_empty()).finish()
+    }
+}
+
+/// A claimed waiter, to be woken after unlocking: dropping this wakes it.
+#[must_use = "drop it after the lock: that is the wake"]
+pub(crate) struct Woken(Ticket);
+
+impl Drop for Woken {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: made by the claim that fired it, and dropped once.
+        unsafe { self.0.wake() }
+    }
+}
+
+/// Many claimed waiters, in the order they came. Dropping this wakes them.
+#[must_use = "drop it after the lock: that is the wake"]
+pub(crate) struct WokenAll<V> {
+    first: *const Node<V>,
+}
+
+impl<V> Drop for WokenAll<V> {
+    fn drop(&mut self) {
+        let mut at = self.first;
+        // SAFETY: claimed and not yet woken, so alive (W1).
+        while let Some(node) = unsafe { at.as_ref() } {
+            at = node.next.replace(ptr::null());
+            if let Some(ticket) = node.ticket.get() {
+                // SAFETY: fired by `claim_all`, woken here once. After it the node may be gone.
+                unsafe { ticket.wake() };
+            }
+        }
+    }
+}
+
+/// One waiting call's place in a queue: lives in its frame, pinned.
+pub(crate) struct Entry<'a, S, V> {
+    lock: &'a SpinLock<S>,
+    queue: fn(&mut S) -> &mut WaitQueue<V>,
+    node: Node<V>,
+    _pinned: PhantomPinned,
+}
+
+impl<'a, S, V> Entry<'a, S, V> {
+    /// `queue` picks the queue out of the state that `lock` guards.
+    #[inline]
+    pub(crate) fn new(lock: &'a SpinLock<S>, queue: fn(&mut S) -> &mut WaitQueue<V>, value: V) -> Self {
+        Entry {
+            lock,
+            queue,
+            node: Node {
+                previous: Cell::new(ptr::null()),
+                next: Cell::new(ptr::null()),
+                ticket: Cell::new(None),
+                cause: Cell::new(0),
+                queued: Cell::new(false),
+                value: UnsafeCell::new(value),
+            },
+            _pinned: PhantomPinned,
+        }
+    }
+
+    /// Queues the entry: whoever claims it ends the wait of `ticket` with `cause`.
+    #[inline]
+    pub(crate) fn enqueue(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S>, ticket: Ticket, cause: u16) {
+        self.prepare(guard, ticket, cause);
+        (self.queue)(guard).link_last(&self.node);
+    }
+
+    /// Queues the entry before all others.
+    pub(crate) fn enqueue_first(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S>, ticket: Ticket, cause: u16) {
+        self.prepare(guard, ticket, cause);
+        (self.queue)(guard).link_first(&self.node);
+    }
+
+    #[inline]
+    fn prepare(&self, guard: &SpinGuard<'a, S>, ticket: Ticket, cause: u16) {
+        assert!(ptr::eq(guard.owner(), self.lock), "an entry is queued under its own lock");
+        assert!(!self.node.queued.get(), "an entry is queued once");
+        self.node.ticket.set(Some(ticket));
+        self.node.cause.set(cause);
+    }
+
+    /// Takes the entry out of its queue, if it is still there.
+    pub(crate) fn dequeue(self: Pin<&mut Self>) {
+        self.leave();
+    }
+
+    fn leave(&self) {
+        let mut guard = self.lock.lock();
+        // Read under the lock: the one who claims us writes it under the lock.
+        if self.node.queued.get() {
+            (self.queue)(&mut guard).unlink(&self.node);
+        }
+        self.node.ticket.set(None);
+    }
+
+    /// The wait is over and this entry was claimed: it has left its queue already.
+    #[inline]
+    pub(crate) fn claimed(self: Pin<&mut Self>) {
+        debug_assert!(!self.node.queued.get());
+        self.node.ticket.set(None);
+    }
+
+    /// The value, when the entry is not queued (before it was, or after `dequeue` or `claimed`).
+    #[inline]
+    pub(crate) fn value(self: Pin<&mut Self>) -> &mut V {
+        assert!(self.node.ticket.get().is_none(), "the value of a queued entry is others'");
+        // SAFETY: without a ticket it is in no queue and claimed by nobody (Q2), and `&mut self` makes this the only borrow. The value itself is not pinned.
+        unsafe { &mut *self.node.value.get() }
+    }
+}
+
+impl<S, V> Drop for Entry<'_, S, V> {
+    #[inline]
+    fn drop(&mut self) {
+        // Never queued, or already out: nothing to do. (The ticket is written by the owner only.)
+        if self.node.ticket.get().is_some() {
+            self.leave();
+        }
+    }
+}
+
+// SAFETY: an entry is used by its owner's thread; others reach its node through the queue, under the lock.
+unsafe impl<S: Send, V: Send> Send for Entry<'_, S, V> {}
+
+impl<S, V> fmt::Debug for Entry<'_, S, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("queued", &self.node.queued.get()).finish_non_exhaustive()
+    }
+}
