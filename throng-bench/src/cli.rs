@@ -10,12 +10,7 @@ use crate::workload::Workload;
 
 /// Workloads that compare throng with its peers.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true,
-    arg_required_else_help = true
-)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -65,17 +60,17 @@ pub(crate) struct CompareArgs {
     pub(crate) json: bool,
     /// Workloads, each as NAME or NAME=N [default: all, at their default sizes].
     #[arg(value_name = "WORKLOAD[=N]")]
-    pub(crate) workloads: Vec<Sized>,
+    pub(crate) workloads: Vec<Asked>,
 }
 
 /// A workload and, perhaps, how much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sized {
+pub(crate) struct Asked {
     pub(crate) workload: Workload,
     pub(crate) n: Option<u64>,
 }
 
-impl FromStr for Sized {
+impl FromStr for Asked {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -86,22 +81,15 @@ impl FromStr for Sized {
                 _ => return Err(format!("`{n}` is not a positive number")),
             },
         };
-        Ok(Sized {
-            workload: Workload::from_str(name, false)?,
-            n,
-        })
+        Ok(Asked { workload: Workload::from_str(name, false)?, n })
     }
 }
 
 impl CompareArgs {
     /// Every workload and size to measure, in the order asked for.
     pub(crate) fn sizes(&self) -> Vec<(Workload, u64)> {
-        let all = || Workload::ALL.map(|workload| Sized { workload, n: None }).to_vec();
-        let asked = if self.workloads.is_empty() {
-            all()
-        } else {
-            self.workloads.clone()
-        };
+        let all = || Workload::ALL.map(|workload| Asked { workload, n: None }).to_vec();
+        let asked = if self.workloads.is_empty() { all() } else { self.workloads.clone() };
         asked
             .iter()
             .flat_map(|one| match one.n {
@@ -166,14 +154,7 @@ mod tests {
         let args = compare_args(&["b", "compare", "--rounds", "5", "--systems", "throng,tokio", "yield=1_000", "idle_mem"]);
         assert_eq!(args.rounds, 5);
         assert_eq!(args.systems, [System::Throng, System::Tokio]);
-        assert_eq!(
-            args.sizes(),
-            [
-                (Workload::Yield, 1000),
-                (Workload::IdleMem, 200_000),
-                (Workload::IdleMem, 1_000_000)
-            ]
-        );
+        assert_eq!(args.sizes(), [(Workload::Yield, 1000), (Workload::IdleMem, 200_000), (Workload::IdleMem, 1_000_000)]);
     }
 
     #[test]

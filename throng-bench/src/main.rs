@@ -42,14 +42,8 @@ fn main() -> ExitCode {
 fn run(args: &RunArgs) -> Result<(), BenchError> {
     let workload = args.workload;
     let n = workload.fit(args.n.unwrap_or(workload.default_sizes()[0]));
-    let run = Run {
-        n,
-        workers: args.workers,
-    };
-    let bench = systems::bench(args.system, workload).ok_or(BenchError::NotAvailable {
-        workload,
-        system: args.system,
-    })?;
+    let run = Run { n, workers: args.workers };
+    let bench = systems::bench(args.system, workload).ok_or(BenchError::NotAvailable { workload, system: args.system })?;
     let line = Line::new(args.system, workload, &run, &bench(&run)?);
     println!("{}", line.to_json());
     Ok(())

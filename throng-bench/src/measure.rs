@@ -41,11 +41,22 @@ pub(crate) struct Measured {
 impl Measured {
     /// Figures of a workload that is judged by time per operation alone.
     pub(crate) fn new(wall: Duration, ops: u64) -> Self {
-        Measured {
-            wall,
-            ops,
-            own: OwnFields::default(),
-        }
+        Measured { wall, ops, own: OwnFields::default() }
+    }
+
+    /// Adds what `idle_mem` is judged by: resident memory before the tasks came, and with all of them parked.
+    pub(crate) fn with_memory(self, before: u64, parked: u64) -> Self {
+        let own = OwnFields { bytes_per_task: Some((parked as f64 - before as f64) / self.ops.max(1) as f64), ..self.own };
+        Measured { own, ..self }
+    }
+
+    /// Adds what `timers` is judged by; fails when the last sleeper was woken too early.
+    pub(crate) fn with_timers(self, longest: Duration, cpu: Duration) -> Result<Self, BenchError> {
+        let Some(lag) = self.wall.checked_sub(longest) else {
+            return Err(BenchError::failed("the longest sleep was cut short"));
+        };
+        let own = OwnFields { lag_ms: Some(lag.as_secs_f64() * 1e3), cpu_ms: Some(cpu.as_secs_f64() * 1e3), ..self.own };
+        Ok(Measured { own, ..self })
     }
 }
 
@@ -83,11 +94,7 @@ impl BenchError {
 
 /// The workload's own check.
 pub(crate) fn check(what: &'static str, got: u64, want: u64) -> Result<(), BenchError> {
-    if got == want {
-        Ok(())
-    } else {
-        Err(BenchError::Wrong { what, got, want })
-    }
+    if got == want { Ok(()) } else { Err(BenchError::Wrong { what, got, want }) }
 }
 
 /// 0 + 1 + .. + (n - 1)
@@ -108,11 +115,23 @@ mod tests {
 
     #[test]
     fn not_available_names_both() {
-        let error = BenchError::NotAvailable {
-            workload: Workload::Yield,
-            system: System::Rayon,
-        };
+        let error = BenchError::NotAvailable { workload: Workload::Yield, system: System::Rayon };
         assert_eq!(error.to_string(), "yield is not available in rayon");
+    }
+
+    #[test]
+    fn memory_is_counted_by_task() {
+        let measured = Measured::new(Duration::from_secs(1), 4).with_memory(1000, 1400);
+        assert_eq!(measured.own.bytes_per_task, Some(100.0));
+    }
+
+    #[test]
+    fn lag_is_what_exceeds_the_longest_sleep() {
+        let measured = Measured::new(Duration::from_millis(1250), 4);
+        let timed = measured.with_timers(Duration::from_secs(1), Duration::from_millis(30)).expect("not early");
+        assert_eq!(timed.own.lag_ms, Some(250.0));
+        assert_eq!(timed.own.cpu_ms, Some(30.0));
+        assert!(measured.with_timers(Duration::from_secs(2), Duration::ZERO).is_err());
     }
 
     #[test]

@@ -50,14 +50,8 @@ mod tests {
     use super::*;
 
     fn line(own: OwnFields) -> Line {
-        let run = Run {
-            n: 4,
-            workers: NonZeroUsize::MIN,
-        };
-        let measured = Measured {
-            own,
-            ..Measured::new(Duration::from_nanos(1000), 8)
-        };
+        let run = Run { n: 4, workers: NonZeroUsize::MIN };
+        let measured = Measured { own, ..Measured::new(Duration::from_nanos(1000), 8) };
         Line::new(System::Tokio, Workload::SpawnJoin, &run, &measured)
     }
 
@@ -67,10 +61,7 @@ mod tests {
         let object = json.as_object().expect("object");
         let mut keys: Vec<&str> = object.keys().map(String::as_str).collect();
         keys.sort_unstable();
-        assert_eq!(
-            keys,
-            ["n", "ns_per_op", "rss_peak_kb", "system", "wall_ns", "workers", "workload"]
-        );
+        assert_eq!(keys, ["n", "ns_per_op", "rss_peak_kb", "system", "wall_ns", "workers", "workload"]);
         assert_eq!(json["system"], "tokio");
         assert_eq!(json["workload"], "spawn_join");
         assert_eq!(json["wall_ns"], 1000);
@@ -80,11 +71,7 @@ mod tests {
 
     #[test]
     fn own_fields_lie_next_to_the_common_ones_and_come_back() {
-        let line = line(OwnFields {
-            lag_ms: Some(1.5),
-            cpu_ms: Some(2.5),
-            bytes_per_task: None,
-        });
+        let line = line(OwnFields { lag_ms: Some(1.5), cpu_ms: Some(2.5), bytes_per_task: None });
         let json = line.to_json();
         assert!(json.contains("\"lag_ms\":1.5"), "{json}");
         assert!(!json.contains("bytes_per_task"), "{json}");

@@ -19,12 +19,7 @@ impl Spread {
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        Some(Spread {
-            median: f64::midpoint(low, high),
-            min,
-            max,
-            samples,
-        })
+        Some(Spread { median: f64::midpoint(low, high), min, max, samples })
     }
 
     /// How many times `other`'s median this one is; `None` where that says nothing.

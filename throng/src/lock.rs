@@ -1,18 +1,23 @@
 //! The spin lock under channels, queues and wait lists.
 //!
-//! It guards a few loads and stores, never user code, never a park, never a system call: no `Drop`, `Clone` or waker of a
-//! user runs inside. Taking it is one compare-and-swap and releasing it one store, half of what a lock that can sleep costs; that
+//! It guards a few loads and stores, never user code and never a park: no `Drop`, `Clone` or waker of a user runs inside. Taking it is one compare-and-swap and releasing it one store, half of what a lock that can sleep costs; that
 //! is the whole reason it exists. A thread that finds it taken spins briefly and then yields the processor, since the holder
 //! may have been descheduled.
 
 use std::fmt;
+use std::mem;
 use std::ops::{Deref, DerefMut};
+use std::ptr;
 use std::sync::atomic::Ordering;
 
-use crate::shim::{AtomicBool, UnsafeCell, spin_loop, yield_now};
+use crate::shim::{AtomicU32, UnsafeCell, set_bit, wait_while};
+
+/// The lowest bit says whether the lock is taken. The others are flags of the user's: the holder changes them, and they are
+/// written together with the release, so that whoever sees a flag without the lock knows that its writer has let go.
+const LOCKED: u32 = 1;
 
 pub(crate) struct SpinLock<T> {
-    locked: AtomicBool,
+    word: AtomicU32,
     value: UnsafeCell<T>,
 }
 
@@ -22,52 +27,55 @@ unsafe impl<T: Send> Sync for SpinLock<T> {}
 unsafe impl<T: Send> Send for SpinLock<T> {}
 
 impl<T> SpinLock<T> {
-    #[cfg(not(loom))]
-    pub(crate) const fn new(value: T) -> Self {
-        Self { locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    pub(crate) fn new(value: T) -> Self {
+        Self::with_flags(value, 0)
     }
 
-    #[cfg(loom)]
-    pub(crate) fn new(value: T) -> Self {
-        Self { locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    /// A lock with some flags up. The lowest bit is not for flags.
+    pub(crate) fn with_flags(value: T, flags: u32) -> Self {
+        debug_assert_eq!(flags & LOCKED, 0);
+        Self { word: AtomicU32::new(flags), value: UnsafeCell::new(value) }
+    }
+
+    /// The flags as the last holder left them.
+    #[inline]
+    pub(crate) fn flags(&self) -> u32 {
+        // Acquire pairs with the Release store in the guard's drop.
+        self.word.load(Ordering::Acquire) & !LOCKED
     }
 
     #[inline]
     pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
         // Acquire pairs with the Release store in the guard's drop: what the last holder wrote is seen.
-        if self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if !set_bit(&self.word, LOCKED) {
             self.lock_contended();
         }
-        SpinGuard { lock: self }
+        self.guard()
     }
 
     /// Takes the lock if it is free.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
         // Acquire: as in `lock`.
-        match self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => Some(SpinGuard { lock: self }),
-            Err(_) => None,
+        if !set_bit(&self.word, LOCKED) {
+            return None;
         }
+        Some(self.guard())
+    }
+
+    #[inline]
+    fn guard(&self) -> SpinGuard<'_, T> {
+        // Relaxed: only the holder changes the flags.
+        SpinGuard { lock: self, flags: self.word.load(Ordering::Relaxed) & !LOCKED }
     }
 
     #[cold]
     fn lock_contended(&self) {
-        let mut round = 0_u32;
         loop {
-            // Spin on a plain load: a compare-and-swap would steal the cache line from the holder each time.
-            while self.locked.load(Ordering::Relaxed) {
-                if round < 6 {
-                    for _ in 0..1_u32 << round {
-                        spin_loop();
-                    }
-                    round += 1;
-                } else {
-                    yield_now();
-                }
-            }
+            // A plain load: a compare-and-swap would steal the cache line from the holder each time.
+            wait_while(|| self.word.load(Ordering::Relaxed) & LOCKED != 0);
             // Acquire: as in `lock`.
-            if self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            if set_bit(&self.word, LOCKED) {
                 return;
             }
         }
@@ -75,6 +83,17 @@ impl<T> SpinLock<T> {
 
     pub(crate) fn into_inner(self) -> T {
         self.value.into_inner()
+    }
+
+    /// The guard again, if it was this lock's.
+    #[inline]
+    pub(crate) fn resume<'a>(&'a self, held: Held<'a>) -> Result<SpinGuard<'a, T>, Held<'a>> {
+        if !ptr::eq(held.word, &self.word) {
+            return Err(held);
+        }
+        let flags = held.flags;
+        mem::forget(held);
+        Ok(SpinGuard { lock: self, flags })
     }
 }
 
@@ -87,13 +106,47 @@ impl<T> fmt::Debug for SpinLock<T> {
 #[must_use = "the lock is released when the guard is dropped"]
 pub(crate) struct SpinGuard<'a, T> {
     lock: &'a SpinLock<T>,
+    flags: u32,
 }
 
 impl<'a, T> SpinGuard<'a, T> {
+    /// The flags; what is set here becomes visible to others with the release.
+    #[inline]
+    pub(crate) fn flags(&mut self) -> &mut u32 {
+        &mut self.flags
+    }
+
     /// The lock this guard holds.
     #[inline]
     pub(crate) fn owner(&self) -> &'a SpinLock<T> {
         self.lock
+    }
+
+    /// Keeps the lock and forgets what it guards, until [`SpinLock::resume`].
+    #[inline]
+    pub(crate) fn suspend(self) -> Held<'a> {
+        let held = Held { word: &self.lock.word, flags: self.flags };
+        mem::forget(self);
+        held
+    }
+}
+
+/// A lock that is held, whatever it guards: a select keeps the locks of channels of many types in one list. Dropping it releases the lock.
+///
+/// It is the one proof that the lock is held, since the guard it came from is gone; it borrows the lock, so that no other can come to lie at its address; and
+/// two locks never share the word it points to. So the guard that `resume` makes of it is the guard it was.
+#[must_use = "the lock is released when this is dropped"]
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    word: &'a AtomicU32,
+    flags: u32,
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release pairs with the Acquire in `lock`, `try_lock` and `lock_contended`.
+        self.word.store(self.flags, Ordering::Release);
     }
 }
 
@@ -123,6 +176,6 @@ impl<T> Drop for SpinGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         // Release pairs with the Acquire in `lock`, `try_lock` and `lock_contended`.
-        self.lock.locked.store(false, Ordering::Release);
+        self.lock.word.store(self.flags, Ordering::Release);
     }
 }

@@ -10,6 +10,9 @@
 //! - Q2: links, `queued`, `ticket`, `case` and `value` of an entry are touched under the queue's lock while it is queued, by its claimer
 //!   until the wake it owes, and by its owner otherwise (W1 keeps the owner parked until that wake).
 
+#[cfg(all(test, loom))]
+mod loom_tests;
+
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomPinned;
@@ -19,7 +22,7 @@ use std::ptr::{self, NonNull};
 use crate::lock::{SpinGuard, SpinLock};
 use crate::waiter::{Cause, Ticket};
 
-/// First in, first out; `push_front` for the one that has already waited.
+/// First in, first out; `enqueue_first` for the one that has already waited.
 pub(crate) struct WaitQueue<V> {
     first: *const Node<V>,
     last: *const Node<V>,
@@ -176,8 +179,8 @@ impl<V> Drop for WokenAll<V> {
     }
 }
 
-/// One waiting call's place in a queue: lives in its frame, pinned.
-pub(crate) struct Entry<'a, S, V> {
+/// One waiting call's place in a queue: lives in its frame, pinned. (`pub` since those of a `select!` lie in the caller's frame.)
+pub struct Entry<'a, S, V> {
     lock: &'a SpinLock<S>,
     queue: fn(&mut S) -> &mut WaitQueue<V>,
     node: Node<V>,

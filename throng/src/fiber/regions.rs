@@ -54,9 +54,9 @@ pub(super) fn publish(chunk: Chunk) -> &'static Region {
 
 /// The chunk whose guards hold `address`, if any does. Async-signal-safe.
 pub(super) fn guard_at(address: usize) -> Option<Chunk> {
-    nodes().filter_map(Region::read).find(|chunk| {
-        (chunk.start..chunk.end).contains(&address) && (address - chunk.start) % chunk.stride < chunk.guard
-    })
+    nodes()
+        .filter_map(Region::read)
+        .find(|chunk| (chunk.start..chunk.end).contains(&address) && (address - chunk.start) % chunk.stride < chunk.guard)
 }
 
 fn nodes() -> impl Iterator<Item = &'static Region> {
@@ -97,12 +97,61 @@ impl Region {
         // Acquire: pairs with the last store in `write`.
         let before = self.sequence.load(Ordering::Acquire);
         // Relaxed: guarded by the sequence number.
-        let [start, end, stride, guard, size] = [0, 1, 2, 3, 4].map(|i: usize| self.fields[i].load(Ordering::Relaxed));
+        let [start, end, stride, guard, size] = self.fields.each_ref().map(|field| field.load(Ordering::Relaxed));
         // Acquire: pairs with the Release fence in `write`.
         fence(Ordering::Acquire);
         // Relaxed: the fence above orders it.
         let after = self.sequence.load(Ordering::Relaxed);
         let whole = before == after && before.is_multiple_of(2) && end != 0;
         whole.then_some(Chunk { start, end, stride, guard, size })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    /// Chunks at addresses where nothing can be mapped, so that no other test's are in the way.
+    fn chunk(start: usize) -> Chunk {
+        Chunk { start, end: start + 4 * 128, stride: 128, guard: 32, size: start * 3 }
+    }
+
+    #[test]
+    fn the_guards_of_a_chunk_are_found_until_it_retires() {
+        let chunk = chunk(4096);
+        let region = publish(chunk);
+        for stride in 0..4 {
+            let low = 4096 + stride * 128;
+            assert_eq!(guard_at(low), Some(chunk));
+            assert_eq!(guard_at(low + 31), Some(chunk));
+            assert_eq!(guard_at(low + 32), None);
+            assert_eq!(guard_at(low + 127), None);
+        }
+        assert_eq!(guard_at(4095), None);
+        assert_eq!(guard_at(4096 + 4 * 128), None);
+        region.retire();
+        assert_eq!(guard_at(4096), None);
+    }
+
+    #[test]
+    fn a_reader_never_sees_half_of_a_change() {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..50_000_usize {
+                    publish(chunk(8192 + round % 7 * 512)).retire();
+                }
+                // Relaxed: only ends the loop below.
+                stop.store(true, Ordering::Relaxed);
+            });
+            // Relaxed: as above.
+            while !stop.load(Ordering::Relaxed) {
+                for found in nodes().filter_map(Region::read).filter(|found| found.start < 65_536) {
+                    assert_eq!(found, chunk(found.start));
+                }
+            }
+        });
     }
 }

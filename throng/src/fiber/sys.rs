@@ -12,23 +12,27 @@ use libc::{c_int, c_void};
 mod os {
     use libc::c_int;
 
-    pub(super) const STACK_MAPPING: c_int =
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+    pub(super) const STACK_MAPPING: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
     /// Without this a touched stack could become a 2 MiB page.
     pub(super) const NO_HUGE_PAGES: Option<c_int> = Some(libc::MADV_NOHUGEPAGE);
     /// `MADV_GUARD_INSTALL`, Linux 6.13 and later.
     pub(super) const GUARD_INSTALL: Option<c_int> = Some(102);
 
     /// The most mappings a process may have.
-    pub(super) fn mappings_limit() -> Option<u64> {
+    pub(crate) fn mappings_limit() -> Option<u64> {
         std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()
     }
 
     /// What the kernel needs to deliver one signal on this processor, with all its vector state.
-    pub(super) fn signal_frame_size() -> usize {
+    pub(crate) fn signal_frame_size() -> usize {
         // SAFETY: getauxval reads the vector the kernel passed at start; an entry that is not there reads as 0.
         let size = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) };
         size as usize
+    }
+
+    /// Whether a process sent this signal, rather than a memory access raising it: the kernel's own codes are positive.
+    pub(crate) fn was_sent(info: &libc::siginfo_t) -> bool {
+        info.si_code <= 0
     }
 }
 
@@ -40,16 +44,22 @@ mod os {
     pub(super) const NO_HUGE_PAGES: Option<c_int> = None;
     pub(super) const GUARD_INSTALL: Option<c_int> = None;
 
-    pub(super) fn mappings_limit() -> Option<u64> {
+    pub(crate) fn mappings_limit() -> Option<u64> {
         None
     }
 
-    pub(super) fn signal_frame_size() -> usize {
+    pub(crate) fn signal_frame_size() -> usize {
         0
+    }
+
+    /// Whether a process sent this signal, rather than a memory access raising it: without an address, it may have.
+    pub(crate) fn was_sent(info: &libc::siginfo_t) -> bool {
+        // SAFETY: the field is there for every signal, null if it has no meaning.
+        unsafe { info.si_addr() }.is_null()
     }
 }
 
-pub(super) use os::{mappings_limit, signal_frame_size};
+pub(super) use os::{mappings_limit, signal_frame_size, was_sent};
 
 /// The size of a page in bytes: a power of two.
 pub(super) fn page_size() -> usize {

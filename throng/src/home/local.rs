@@ -36,9 +36,8 @@ struct Ready {
 }
 
 impl Local {
-    /// `park` is called on this thread whenever the current waiter must wait.
-    pub(crate) fn new(park: unsafe fn(&Local)) -> Local {
-        let home = pool::take();
+    /// `park` is called on this thread whenever the current waiter must wait. `home` comes from the pool and goes back there.
+    pub(crate) fn new(home: &'static Home, park: unsafe fn(&Local)) -> Local {
         Local {
             home,
             current: Cell::new(ptr::null()),
@@ -184,7 +183,7 @@ pub(crate) use tls::{enter, try_with, with};
 
 #[cfg(not(loom))]
 mod tls {
-    use super::Local;
+    use super::{Local, pool};
     use std::cell::{Cell, OnceCell};
     use std::ptr;
 
@@ -225,7 +224,7 @@ mod tls {
     /// Makes a plain thread known.
     #[cold]
     fn adopt() -> *const Local {
-        let make = || Local::new(|local| {
+        let make = || Local::new(pool::take(), |local| {
             // SAFETY: `park` is called on the thread of its `Local`, and this one is a plain thread's.
             unsafe { local.park_thread() }
         });
@@ -252,7 +251,7 @@ mod tls {
     use super::Local;
 
     loom::thread_local! {
-        static LOCAL: Local = Local::new(|local| {
+        static LOCAL: Local = Local::new(super::pool::take(), |local| {
             // SAFETY: in a model every thread is a plain one.
             unsafe { local.park_thread() }
         });

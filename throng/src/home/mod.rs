@@ -87,6 +87,19 @@ impl Home {
     /// The caller owns the message (H1) and it stays where it is until it is delivered.
     #[inline]
     pub(crate) unsafe fn push(&self, message: NonNull<Message>, deliver: Deliver) {
+        // SAFETY: by contract.
+        if unsafe { self.post(message, deliver) } {
+            self.unpark();
+        }
+    }
+
+    /// `push` in two halves, for those who hold a spin lock: if this returns `true`, [`unpark`](Home::unpark) must follow.
+    ///
+    /// # Safety
+    /// As for `push`.
+    #[must_use]
+    #[inline]
+    pub(crate) unsafe fn post(&self, message: NonNull<Message>, deliver: Deliver) -> bool {
         // SAFETY: the caller owns the message, so it is alive and nobody else touches it.
         let link = unsafe { message.as_ref() };
         link.deliver.set(deliver);
@@ -99,9 +112,12 @@ impl Home {
                 Err(now) => head = now,
             }
         }
-        if head == asleep() {
-            self.parker.unpark();
-        }
+        head == asleep()
+    }
+
+    /// Wakes the home's thread; at worst it looks around and sleeps again (H2).
+    pub(crate) fn unpark(&self) {
+        self.parker.unpark();
     }
 
     /// Whether there is mail. A hint for others, exact for the home's own thread until the next push.

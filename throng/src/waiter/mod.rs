@@ -134,6 +134,12 @@ impl Waiter {
         f()
     }
 
+    /// `Err` if a park would return it now.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), Cancelled> {
+        if self.is_cancelled() { Err(self.cancelled()) } else { Ok(()) }
+    }
+
     fn cancelled(&self) -> Cancelled {
         self.deliveries.set(self.deliveries.get().wrapping_add(1));
         Cancelled::new()
@@ -165,6 +171,15 @@ impl InterruptPoint {
         if ptr::eq(waiter.level(), level) && waiter.word.interrupt() {
             local.push_ready(waiter);
         }
+    }
+
+    /// How often `Cancelled` has been returned to the task.
+    ///
+    /// # Safety
+    /// As for `interrupt`.
+    pub(crate) unsafe fn deliveries(&self) -> u32 {
+        // SAFETY: as in `interrupt`.
+        unsafe { self.waiter.as_ref() }.deliveries()
     }
 
     /// Takes one `interrupt` back.

@@ -1,0 +1,90 @@
+//! The systems: throng and its peers, a file each.
+//!
+//! Each file answers `bench(workload)` with the function that runs it there, or `None` where the system has nothing
+//! that fits; no other list says who has what. All do the same work, each in the fastest form a user of that system
+//! would write: a warm-up of n/10, then the clock around the work only, then the check.
+
+mod rayon;
+mod threads;
+#[cfg(feature = "ready")]
+mod throng;
+mod tokio;
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::measure::Bench;
+use crate::workload::Workload;
+
+/// A system that runs workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum System {
+    /// This project's runtime.
+    Throng,
+    /// tokio's multi-thread runtime.
+    Tokio,
+    /// rayon's thread pool (fork-join only).
+    Rayon,
+    /// Threads and channels of std; the number of workers means nothing to them.
+    Threads,
+}
+
+impl System {
+    pub(crate) const ALL: [System; 4] = [System::Throng, System::Tokio, System::Rayon, System::Threads];
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            System::Throng => "throng",
+            System::Tokio => "tokio",
+            System::Rayon => "rayon",
+            System::Threads => "threads",
+        })
+    }
+}
+
+/// How `system` runs `workload`; `None` when it cannot.
+pub(crate) fn bench(system: System, workload: Workload) -> Option<Bench> {
+    match system {
+        #[cfg(feature = "ready")]
+        System::Throng => throng::bench(workload),
+        #[cfg(not(feature = "ready"))]
+        System::Throng => None,
+        System::Tokio => tokio::bench(workload),
+        System::Rayon => rayon::bench(workload),
+        System::Threads => threads::bench(workload),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_lists_every_system_once() {
+        assert_eq!(System::ALL, System::value_variants());
+    }
+
+    #[test]
+    fn names_are_the_ones_on_the_command_line() {
+        for system in System::ALL {
+            let value = system.to_possible_value().expect("not hidden");
+            assert_eq!(value.get_name(), system.to_string());
+            let json = serde_json::to_string(&system).expect("serializes");
+            assert_eq!(json, format!("\"{system}\""));
+        }
+    }
+
+    #[test]
+    fn throng_and_tokio_have_every_workload() {
+        for workload in Workload::ALL {
+            for system in [System::Throng, System::Tokio] {
+                assert!(bench(system, workload).is_some(), "{workload} on {system}");
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Runtimes: making one, running a program on it, shutting it down.
+
+use std::fmt;
+use std::io;
+use std::panic::{Location, resume_unwind};
+use std::ptr;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::sched::{Metrics, Plan, Scheduler, on_worker};
+use crate::spawn::{JoinError, JoinHandle, SpawnError, start};
+use crate::task::{NoScope, Spec};
+use crate::waiter::Heeds;
+
+/// The stack of a goroutine, unless the builder says otherwise: address space, of which only the touched pages cost memory.
+const STACK_SIZE: usize = 256 << 10;
+
+/// How many blocking calls run at once, unless the builder says otherwise.
+const MAX_BLOCKING_THREADS: usize = 512;
+
+/// Runs `f` as the first goroutine of a runtime made for it, and returns its value when that runtime has been shut down.
+///
+/// The end of `f` is the end of the program, as in Go: goroutines that still run are cancelled, and waited for. What must not be cut off belongs in a
+/// [`scope`](crate::scope). `f` may borrow, since `run` waits; it must be `Send`, since it runs on a worker's thread.
+///
+/// # Panics
+/// With the panic of `f`, after the shutdown; or if the runtime cannot be made (no threads, no memory): [`Runtime::new`] returns that as an error.
+///
+/// ```
+/// let total = throng::run(|| {
+///     let (tx, rx) = throng::bounded(4);
+///     for i in 1..=3 {
+///         let tx = tx.clone();
+///         throng::go(move || tx.send(i));
+///     }
+///     drop(tx);
+///     rx.iter().sum::<u32>()
+/// });
+/// assert_eq!(total, 6);
+/// ```
+#[track_caller]
+pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    match Runtime::new() {
+        Ok(runtime) => runtime.run(f),
+        Err(error) => panic!("the runtime could not be started: {error}"),
+    }
+}
+
+/// The metrics of the runtime whose worker this is; `None` on a plain thread.
+#[must_use]
+pub fn metrics() -> Option<Metrics> {
+    on_worker(|worker| worker.map(|worker| worker.scheduler().metrics()))
+}
+
+/// A scheduler and its threads.
+///
+/// Most programs need none of their own: [`run`], `#[throng::main]` and the default runtime make one. Several may live in one process;
+/// channels and locks work across them.
+///
+/// Dropping it shuts it down, see [`shutdown`](Runtime::shutdown).
+pub struct Runtime {
+    scheduler: Arc<Scheduler>,
+}
+
+impl Runtime {
+    /// A runtime with a worker for each core the process may use.
+    ///
+    /// # Errors
+    /// If threads or memory cannot be had.
+    pub fn new() -> io::Result<Runtime> {
+        Runtime::builder().build()
+    }
+
+    /// Begins the description of a runtime.
+    pub fn builder() -> Builder {
+        Builder {
+            plan: Plan { workers: 0, stack_size: STACK_SIZE, max_blocking_threads: MAX_BLOCKING_THREADS, seed: None, steal_at_once: false },
+        }
+    }
+
+    /// Runs `f` as a goroutine of this runtime and waits for it: a plain thread blocks, a goroutine (of another runtime, or of this one) parks.
+    ///
+    /// Unlike the free [`run`] it leaves the runtime as it is: other goroutines go on.
+    ///
+    /// # Panics
+    /// With the panic of `f`. If the runtime has no stack or memory left, or is being shut down.
+    #[track_caller]
+    pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        let spec = Spec { site: Location::caller(), name: Some("main".into()) };
+        // SAFETY: the wait below heeds nothing, so we are not left before `f` has ended.
+        let handle = unsafe { start(spec, NoScope::new(), f, None, Some(self)) }.unwrap_or_else(|error| error.refuse());
+        match handle.join_heeding(Heeds::Nothing) {
+            Ok(value) => value,
+            Err(JoinError::Panicked(payload)) => resume_unwind(payload),
+            Err(_) => panic!("the runtime was shut down before the closure given to `run` could begin"),
+        }
+    }
+
+    /// Starts a goroutine on this runtime, from wherever: [`go`](crate::go).
+    ///
+    /// # Panics
+    /// As [`go`](crate::go) does.
+    #[track_caller]
+    pub fn go<T, F>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.try_go(f).unwrap_or_else(|error| error.refuse())
+    }
+
+    /// Starts a goroutine on this runtime, with failure to start as an error.
+    ///
+    /// # Errors
+    /// As [`try_go`](crate::try_go).
+    #[track_caller]
+    pub fn try_go<T, F>(&self, f: F) -> Result<JoinHandle<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let spec = Spec { site: Location::caller(), name: None };
+        // SAFETY: nothing is borrowed.
+        unsafe { start(spec, NoScope::new(), f, None, Some(self)) }
+    }
+
+    /// What is known of its workers so far.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.scheduler.metrics()
+    }
+
+    /// Cancels every goroutine, waits until all have ended, and ends the threads. Dropping the runtime does the same.
+    ///
+    /// Goroutines that have not started never will; those that run meet [`Cancelled`](crate::Cancelled) at their next call that parks. One that never parks, or that goes on
+    /// regardless, is waited for: nothing is killed. Called from one of its own goroutines it only begins the shutdown, which cannot wait for its
+    /// caller: the threads then end by themselves.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.scheduler.close();
+        if !self.scheduler.is_current() {
+            self.scheduler.join_threads();
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("scheduler", &self.scheduler).finish()
+    }
+}
+
+/// A runtime to be.
+///
+/// ```
+/// let runtime = throng::Runtime::builder().workers(2).stack_size(64 << 10).build()?;
+/// assert_eq!(runtime.run(|| 1 + 1), 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it is made by `build`"]
+pub struct Builder {
+    plan: Plan,
+}
+
+impl Builder {
+    /// How many threads run goroutines. Zero, the default: as many as the process may use cores.
+    pub fn workers(mut self, workers: usize) -> Builder {
+        self.plan.workers = workers;
+        self
+    }
+
+    /// The size of a goroutine's stack in bytes, its guard included; 256 KiB by default. It is address space: memory is used a page at a time, as
+    /// it is touched, and four kilobytes is what a parked goroutine usually takes. Goroutines' stacks do not grow: one that needs more ends the
+    /// process with a report of its name and this size.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.plan.stack_size = bytes;
+        self
+    }
+
+    /// How many [`blocking`](crate::blocking) calls may run at once, each on a thread of its own; 512 by default.
+    pub fn max_blocking_threads(mut self, threads: usize) -> Builder {
+        self.plan.max_blocking_threads = threads;
+        self
+    }
+
+    /// For tests: makes woken goroutines give way at random and start in an erratic order, and idle workers steal at once, so that orders that are rare
+    /// become common. The same seed on one worker gives the same choices.
+    pub fn shake(mut self, seed: u64) -> Builder {
+        self.plan.seed = Some(seed);
+        self.plan.steal_at_once = true;
+        self
+    }
+
+    /// Makes the runtime and starts its threads.
+    ///
+    /// # Errors
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): a stack size out of bounds, or no blocking threads.
+    /// - Whatever the system says to a refusal of threads or memory. Nothing is left behind.
+    pub fn build(mut self) -> io::Result<Runtime> {
+        if self.plan.workers == 0 {
+            self.plan.workers = std::thread::available_parallelism().map_or(1, usize::from);
+        }
+        if self.plan.max_blocking_threads == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "max_blocking_threads must be at least 1"));
+        }
+        Ok(Runtime { scheduler: Scheduler::start(&self.plan)? })
+    }
+}
+
+/// The one that plain threads use when they have made none. Started at first use, never shut down.
+pub(crate) fn default_runtime() -> Result<&'static Runtime, Arc<io::Error>> {
+    static DEFAULT: OnceLock<Runtime> = OnceLock::new();
+    static STARTING: Mutex<()> = Mutex::new(());
+    if let Some(runtime) = DEFAULT.get() {
+        return Ok(runtime);
+    }
+    // A failure is not kept: the next caller may have more luck.
+    let _starting = STARTING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if DEFAULT.get().is_none() {
+        let runtime = Runtime::new().map_err(Arc::new)?;
+        let _ = DEFAULT.set(runtime);
+    }
+    DEFAULT.get().ok_or_else(|| Arc::new(io::Error::other("unreachable: it has just been set")))
+}
+
+/// Whether two runtimes are the same.
+impl PartialEq for Runtime {
+    fn eq(&self, other: &Runtime) -> bool {
+        ptr::eq(self.scheduler(), other.scheduler())
+    }
+}
+
+impl Eq for Runtime {}
+

@@ -1,0 +1,241 @@
+//! The queue of goroutines that have not started: a worker's own, and the one for submissions from outside.
+//!
+//! The owner takes the newest (its data is in the cache, and a tree of tasks is walked depth first), thieves take from the old end, half at a time. A task
+//! is *aged* when it has been here since a look of the watcher's that was at least [`AGE`] ago. No task carries a time stamp for that: the queue remembers,
+//! since that look, the lowest length it has had. What lies below that mark has not been touched.
+//!
+//! ```text
+//!   old end                                            new end
+//!    head ........ aged ........ low ................. tail
+//!    └─ thieves ──>|             |<── never popped     <── owner pushes and pops
+//!      seen twice, AGE apart       since the last look
+//! ```
+//! Positions count from the queue's beginning and do not wrap.
+//!
+//! **Who is to be woken.** `watch` in the flags says that nobody is looking at this queue: the worker that went to sleep last set it, under the lock, when it found
+//! the queue empty. A push under the same lock sees it, takes it down, and its caller wakes a worker. So a push comes either before that last look, which
+//! finds it, or after, and finds the flag: the lock orders the two, and there is no fence between a push and a check for sleepers (`README.md`).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::lock::SpinLock;
+use crate::shim::AtomicUsize;
+
+/// How old a task must be before an idle worker takes it from one that is not stuck.
+pub(crate) const AGE: Duration = Duration::from_micros(100);
+
+/// The most tasks that change hands at once: bounds how long a thief holds the lock.
+pub(crate) const BATCH: usize = 256;
+
+/// Nobody watches this queue: the next push must wake a worker.
+const UNWATCHED: u32 = 1 << 1;
+
+#[repr(align(128))] // Its line goes to and fro between owner and thieves: nothing else should.
+pub(crate) struct Queue<T> {
+    tasks: SpinLock<Tasks<T>>,
+    /// For a look without the lock. Exact for the one who holds it.
+    len: AtomicUsize,
+}
+
+struct Tasks<T> {
+    ring: VecDeque<T>,
+    /// The position of the oldest.
+    head: u64,
+    /// The lowest tail since `looked`.
+    low: u64,
+    /// Below this position tasks are aged.
+    aged: u64,
+    looked: Option<Instant>,
+    pushed: u64,
+}
+
+/// What a look at somebody's queue has shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Look {
+    /// Tasks pushed so far.
+    pub(crate) pushed: u64,
+    pub(crate) len: usize,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new() -> Queue<T> {
+        let tasks = Tasks { ring: VecDeque::new(), head: 0, low: 0, aged: 0, looked: None, pushed: 0 };
+        // Nobody watches it before the workers run.
+        Queue { tasks: SpinLock::with_flags(tasks, UNWATCHED), len: AtomicUsize::new(0) }
+    }
+
+    /// Adds the newest task. `true`: nobody was watching, the caller must wake a worker.
+    #[must_use]
+    #[inline]
+    pub(crate) fn push(&self, task: T) -> bool {
+        let mut tasks = self.tasks.lock();
+        tasks.ring.push_back(task);
+        tasks.pushed += 1;
+        self.note_len(&tasks);
+        let flags = tasks.flags();
+        let unwatched = *flags & UNWATCHED != 0;
+        *flags &= !UNWATCHED;
+        unwatched
+    }
+
+    /// Adds stolen tasks, oldest first. They may be taken by the next thief at once.
+    pub(crate) fn push_stolen(&self, stolen: impl Iterator<Item = T>) {
+        let mut tasks = self.tasks.lock();
+        tasks.ring.extend(stolen);
+        self.note_len(&tasks);
+    }
+
+    // Relaxed: a hint; whoever acts on it takes the lock.
+    #[inline]
+    fn note_len(&self, tasks: &Tasks<T>) {
+        self.len.store(tasks.ring.len(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0
+    }
+
+    /// The owner takes its newest task.
+    #[inline]
+    pub(crate) fn pop_newest(&self) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut tasks = self.tasks.lock();
+        let task = tasks.ring.pop_back()?;
+        let tail = tasks.head + tasks.ring.len() as u64;
+        tasks.low = tasks.low.min(tail);
+        self.note_len(&tasks);
+        Some(task)
+    }
+
+    /// Takes the oldest task.
+    pub(crate) fn pop_oldest(&self) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut tasks = self.tasks.lock();
+        let task = tasks.ring.pop_front()?;
+        tasks.head += 1;
+        self.note_len(&tasks);
+        Some(task)
+    }
+
+    /// Takes up to half of the tasks (at least one), and at most [`BATCH`], from the old end. `aged_only`: only aged ones.
+    pub(crate) fn steal(&self, into: &mut Vec<T>, aged_only: bool) {
+        let mut tasks = self.tasks.lock();
+        let mut n = tasks.ring.len().div_ceil(2).min(BATCH);
+        if aged_only {
+            let aged = tasks.aged.min(tasks.low).saturating_sub(tasks.head);
+            n = n.min(usize::try_from(aged).unwrap_or(usize::MAX));
+        }
+        into.extend(tasks.ring.drain(..n));
+        tasks.head += n as u64;
+        self.note_len(&tasks);
+    }
+
+    /// The watcher looks: what was here at the last look, if that is long enough ago, is aged from now on.
+    pub(crate) fn look(&self, now: Instant) -> Look {
+        let mut tasks = self.tasks.lock();
+        let tail = tasks.head + tasks.ring.len() as u64;
+        match tasks.looked {
+            Some(at) if now.saturating_duration_since(at) < AGE => {}
+            looked => {
+                tasks.aged = if looked.is_some() { tasks.low } else { 0 };
+                tasks.low = tail;
+                tasks.looked = Some(now);
+            }
+        }
+        Look { pushed: tasks.pushed, len: tasks.ring.len() }
+    }
+
+    /// The last worker awake is about to sleep: from now on a push must wake somebody. `false`: there are tasks here, it must not sleep.
+    pub(crate) fn leave_unwatched(&self) -> bool {
+        let mut tasks = self.tasks.lock();
+        let empty = tasks.ring.is_empty();
+        if empty {
+            *tasks.flags() |= UNWATCHED;
+        }
+        empty
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("len", &self.len.load(Ordering::Relaxed)).finish()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn steal(queue: &Queue<u32>, aged_only: bool) -> Vec<u32> {
+        let mut got = Vec::new();
+        queue.steal(&mut got, aged_only);
+        got
+    }
+
+    #[test]
+    fn owner_takes_the_newest_thief_half_from_the_old_end() {
+        let queue = Queue::new();
+        for task in 0..9 {
+            let _ = queue.push(task);
+        }
+        assert_eq!(queue.pop_newest(), Some(8));
+        assert_eq!(steal(&queue, false), [0, 1, 2, 3]);
+        assert_eq!(queue.pop_oldest(), Some(4));
+        assert_eq!(queue.pop_newest(), Some(7));
+        assert_eq!(steal(&queue, false), [5]);
+        assert_eq!(steal(&queue, false), [6]);
+        assert!(queue.is_empty() && steal(&queue, false).is_empty());
+    }
+
+    #[test]
+    fn only_what_outlived_two_looks_is_aged() {
+        let queue = Queue::new();
+        let start = Instant::now();
+        let later = |n: u32| start + AGE * n;
+        for task in 0..6 {
+            let _ = queue.push(task);
+        }
+        queue.look(start);
+        assert!(steal(&queue, true).is_empty(), "one look tells nothing of the age");
+        queue.look(start + AGE / 2);
+        assert!(steal(&queue, true).is_empty(), "looks too close together tell nothing");
+        // Four are taken and others put in their places: those are not aged.
+        for _ in 0..4 {
+            queue.pop_newest();
+        }
+        for task in 10..14 {
+            let _ = queue.push(task);
+        }
+        queue.look(later(1));
+        assert_eq!(steal(&queue, true), [0, 1]);
+        assert!(steal(&queue, true).is_empty());
+        queue.look(later(2));
+        assert_eq!(steal(&queue, true), [10, 11]);
+        // Aged tasks that are popped do not make room for the age of others.
+        assert_eq!(queue.pop_newest(), Some(13));
+        assert_eq!(queue.pop_newest(), Some(12));
+        let _ = queue.push(20);
+        assert!(steal(&queue, true).is_empty());
+    }
+
+    #[test]
+    fn a_push_after_the_last_look_wakes_and_only_the_first() {
+        let queue = Queue::new();
+        assert!(queue.push(1), "nobody watches a new queue");
+        assert!(!queue.leave_unwatched(), "a worker does not sleep on a task");
+        assert!(!queue.push(2));
+        queue.pop_newest();
+        queue.pop_newest();
+        assert!(queue.leave_unwatched());
+        assert!(queue.push(3));
+        assert!(!queue.push(4));
+    }
+}

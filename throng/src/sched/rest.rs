@@ -1,0 +1,168 @@
+//! What a worker does that has nothing to do: look about, take from others, sleep, and tidy up when it has slept long.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::add;
+use super::idle::Rest;
+use super::queue::AGE;
+use super::worker::Worker;
+use crate::home::Woken;
+use crate::rng;
+use crate::shim::{SPINS, spin_loop};
+
+/// How long the watcher naps between two looks.
+const NAP: Duration = Duration::from_micros(50);
+
+/// After this many looks in a row that saw no new task anywhere, the watcher sleeps like the others.
+const QUIET_LOOKS: u32 = 8;
+
+/// A worker that has slept this long gives back what a burst has left it with.
+const TIDY_AFTER: Duration = Duration::from_millis(200);
+
+/// How soon a worker that lacks stacks looks for one that others gave back.
+const STARVED: Duration = Duration::from_millis(1);
+
+/// What the watcher remembers of the worker it looks at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pushed: u64,
+    ticks: u64,
+    since: Option<Instant>,
+}
+
+/// The state of resting.
+#[derive(Debug)]
+pub(super) struct Resting {
+    /// Whether `Idle` knows of us.
+    noted: Cell<bool>,
+    quiet: Cell<u32>,
+    seen: Box<[Cell<Seen>]>,
+    tidy: Cell<bool>,
+}
+
+impl Resting {
+    pub(super) fn new(workers: usize) -> Resting {
+        Resting {
+            noted: Cell::new(false),
+            quiet: Cell::new(0),
+            seen: (0..workers).map(|_| Cell::new(Seen::default())).collect(),
+            tidy: Cell::new(true),
+        }
+    }
+}
+
+impl Worker {
+    /// There is nothing to do. Returns when there may be.
+    pub(super) fn rest(&self) {
+        let scheduler = self.scheduler();
+        let home = self.local().home();
+        for _ in 0..SPINS {
+            if home.has_mail() || !scheduler.global.is_empty() {
+                return;
+            }
+            spin_loop();
+        }
+        if self.is_starved() {
+            // There may be tasks, but no stack to run them on. What is parked here may still be woken.
+            home.sleep(Some(self.before_next_alarm(STARVED)));
+            return;
+        }
+        self.resting.noted.set(true);
+        match scheduler.idle.rest(self.id()) {
+            Rest::Watch => self.watch(),
+            Rest::Sleep => self.sleep(),
+        }
+    }
+
+    /// There is something to do.
+    #[inline]
+    pub(super) fn rise(&self) {
+        if self.resting.noted.get() {
+            self.resting.noted.set(false);
+            self.resting.tidy.set(false);
+            if self.scheduler().idle.rise(self.id()) && !self.leave_all_unwatched() {
+                self.scheduler().idle.wake_one();
+            }
+        }
+    }
+
+    fn sleep(&self) {
+        add(&self.counters().sleeps, 1);
+        let home = self.local().home();
+        if self.resting.tidy.get() {
+            home.sleep(self.local().next_alarm());
+        } else if home.sleep(Some(self.before_next_alarm(TIDY_AFTER))) == Woken::Deadline {
+            self.tidy();
+            self.resting.tidy.set(true);
+        }
+    }
+
+    fn before_next_alarm(&self, wait: Duration) -> Instant {
+        let at = Instant::now() + wait;
+        self.local().next_alarm().map_or(at, |alarm| alarm.min(at))
+    }
+
+    /// The watcher's round: look, nap, look, until there is something to do; after many quiet looks, sleep.
+    fn watch(&self) {
+        let scheduler = self.scheduler();
+        loop {
+            let now = Instant::now();
+            if self.look_and_steal(now) || !scheduler.global.is_empty() || scheduler.is_closing() {
+                return;
+            }
+            if self.resting.quiet.get() >= QUIET_LOOKS {
+                self.resting.quiet.set(0);
+                if self.leave_all_unwatched() {
+                    scheduler.idle.stop_watching(self.id());
+                    self.sleep();
+                    return;
+                }
+            }
+            let nap = now + NAP;
+            let alarm = self.local().next_alarm();
+            add(&self.counters().naps, 1);
+            if self.local().home().sleep(Some(alarm.map_or(nap, |alarm| alarm.min(nap)))) == Woken::Message || alarm.is_some_and(|at| at <= nap) {
+                return;
+            }
+        }
+    }
+
+    /// Looks at every other worker's queue and takes from the first that has something to give. `true`: our own queue has got it.
+    fn look_and_steal(&self, now: Instant) -> bool {
+        let peers = &self.scheduler().peers;
+        let n = peers.len();
+        let start = rng::below(n as u32) as usize;
+        let mut quiet = true;
+        for id in (0..n).map(|i| (start + i) % n).filter(|&id| id != self.id()) {
+            let peer = &peers[id];
+            let look = peer.queue.look(now);
+            let mut seen = self.resting.seen[id].get();
+            let ticks = peer.counters.ticks.load(Ordering::Relaxed);
+            if look.pushed != seen.pushed || look.len > 0 {
+                quiet = false;
+                seen.pushed = look.pushed;
+            }
+            // A worker whose loop has not turned for so long will not come to its queue soon.
+            let stuck = seen.since.is_some_and(|since| seen.ticks == ticks && now.saturating_duration_since(since) >= AGE);
+            if seen.ticks != ticks || seen.since.is_none() {
+                seen.ticks = ticks;
+                seen.since = Some(now);
+            }
+            self.resting.seen[id].set(seen);
+            if look.len > 0 && self.steal_from(id, !stuck && !self.steals_at_once()) {
+                self.resting.quiet.set(0);
+                return true;
+            }
+        }
+        self.resting.quiet.set(if quiet { self.resting.quiet.get() + 1 } else { 0 });
+        false
+    }
+
+    /// From now on a push to any queue wakes somebody. `false`: one of them is not empty.
+    fn leave_all_unwatched(&self) -> bool {
+        let scheduler = self.scheduler();
+        scheduler.global.leave_unwatched() && scheduler.peers.iter().all(|peer| peer.queue.leave_unwatched())
+    }
+}

@@ -1,0 +1,217 @@
+//! The choice among the arms of a select. `README.md` beside this file tells why it is right.
+//!
+//! After Go's `selectgo`: lock all channels in the order of their addresses, look for an arm that is ready, else queue all arms, unlock, park; and when
+//! one has been claimed, take the others out. Before that, a look at the flags of the locks finds most arms that are ready for the price of one lock.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::time::Instant;
+
+use super::arm::{Arm, Commit};
+use crate::cancelled::Cancelled;
+use crate::home::local;
+use crate::lock::Held;
+use crate::rng;
+use crate::waiter::{Cause, Heeds, arm};
+use crate::waitq::Woken;
+
+/// An arm of any kind.
+pub struct AnyArm<'p, 'a> {
+    arm: &'p mut (dyn Arm<'a> + 'p),
+    address: usize,
+    /// It seemed to be ready when the select began.
+    likely: bool,
+}
+
+impl<'p, 'a> AnyArm<'p, 'a> {
+    #[inline]
+    pub(crate) fn new(arm: &'p mut (impl Arm<'a> + 'p)) -> AnyArm<'p, 'a> {
+        AnyArm { address: arm.address(), likely: arm.seems_ready(), arm }
+    }
+}
+
+/// An arm's place in the order of locking.
+pub(crate) struct Seat<'a> {
+    address: usize,
+    arm: usize,
+    /// The seat that keeps the lock: the first one of the channel.
+    keeper: usize,
+    held: Option<Held<'a>>,
+}
+
+impl Seat<'_> {
+    pub(crate) const EMPTY: Self = Seat { address: 0, arm: 0, keeper: 0, held: None };
+}
+
+/// The most arms a select can have: the number of the one that was claimed travels in the waiter's word.
+pub(crate) const MOST: usize = Cause::CLOSED as usize;
+
+/// Commits an arm that is ready, each with the same chance, and returns its number; `None`: at one moment of this call, none was.
+#[inline]
+pub(crate) fn poll<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) -> Option<usize> {
+    if let Some(chosen) = glance(arms) {
+        return Some(chosen);
+    }
+    lock(arms, seats);
+    let (chosen, woken) = commit(arms, seats);
+    unlock(seats);
+    drop(woken);
+    chosen
+}
+
+/// As `poll`, waiting until there is one.
+#[inline]
+pub(crate) fn wait<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) -> Result<usize, Cancelled> {
+    match glance(arms) {
+        Some(chosen) => Ok(chosen),
+        None => wait_for_one(arms, seats),
+    }
+}
+
+/// Commits one of the arms that seem to be ready.
+#[inline]
+fn glance<'a>(arms: &mut [AnyArm<'_, 'a>]) -> Option<usize> {
+    let likely = pick(arms.len(), |at| arms[at].likely)?;
+    let arm = &mut arms[likely].arm;
+    let mut held = arm.lock();
+    let commit = arm.commit(&mut held);
+    drop(held);
+    match commit {
+        Commit::Done(woken) => {
+            drop(woken);
+            Some(likely)
+        }
+        Commit::NotReady => None,
+    }
+}
+
+/// One of those below `count` that are `ready`, each with the same chance.
+#[inline]
+fn pick(count: usize, mut ready: impl FnMut(usize) -> bool) -> Option<usize> {
+    let mut chosen = None;
+    let mut seen = 0;
+    for at in 0..count {
+        if ready(at) {
+            seen += 1;
+            // The k-th one takes the place of the one before with a chance of 1/k.
+            if seen == 1 || rng::below(seen) == 0 {
+                chosen = Some(at);
+            }
+        }
+    }
+    chosen
+}
+
+fn lock<'a>(arms: &[AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) {
+    for (at, seat) in seats.iter_mut().enumerate() {
+        seat.arm = at;
+        seat.address = arms[at].address;
+    }
+    sort(seats);
+    for at in 0..seats.len() {
+        let shared = at > 0 && seats[at].address == seats[at - 1].address;
+        if shared {
+            seats[at].keeper = seats[at - 1].keeper;
+        } else {
+            seats[at].keeper = at;
+            seats[at].held = arms[seats[at].arm].arm.lock();
+        }
+    }
+}
+
+/// By address.
+fn sort(seats: &mut [Seat<'_>]) {
+    if seats.len() > 20 {
+        return seats.sort_unstable_by_key(|seat| seat.address);
+    }
+    for at in 1..seats.len() {
+        let mut hole = at;
+        while hole > 0 && seats[hole - 1].address > seats[hole].address {
+            seats.swap(hole - 1, hole);
+            hole -= 1;
+        }
+    }
+}
+
+fn unlock(seats: &mut [Seat<'_>]) {
+    for seat in seats {
+        seat.held = None;
+    }
+}
+
+/// With all locks held: commits an arm that is ready, and returns whom to wake after unlocking.
+fn commit<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) -> (Option<usize>, Option<Woken>) {
+    loop {
+        let ready = pick(seats.len(), |at| {
+            let Seat { arm, keeper, .. } = seats[at];
+            arms[arm].arm.is_ready(&mut seats[keeper].held)
+        });
+        let Some(at) = ready else { return (None, None) };
+        let Seat { arm, keeper, .. } = seats[at];
+        // It fails if who waits there has been fired by something else, and takes him out of the queue. So this ends.
+        if let Commit::Done(woken) = arms[arm].arm.commit(&mut seats[keeper].held) {
+            return (Some(arm), woken);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wait_for_one<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) -> Result<usize, Cancelled> {
+    local::with(|local| {
+        loop {
+            lock(arms, seats);
+            let (chosen, woken) = commit(arms, seats);
+            if let Some(chosen) = chosen {
+                unlock(seats);
+                drop(woken);
+                return Ok(chosen);
+            }
+            let wait = match arm(local, Heeds::Everything) {
+                Ok(wait) => wait,
+                Err(cancelled) => {
+                    unlock(seats);
+                    return Err(cancelled);
+                }
+            };
+            for at in 0..seats.len() {
+                let Seat { arm, keeper, .. } = seats[at];
+                arms[arm].arm.enqueue(&mut seats[keeper].held, wait.ticket(), arm as u16);
+            }
+            unlock(seats);
+            let woken = wait.park(arms.iter().filter_map(|arm| arm.arm.deadline()).min());
+            let claimed = match woken {
+                Ok(Cause::TIMED_OUT) | Err(_) => None,
+                Ok(Cause(cause)) => Some((usize::from(cause & !Cause::CLOSED), cause & Cause::CLOSED != 0)),
+            };
+            for (at, arm) in arms.iter_mut().enumerate() {
+                match claimed {
+                    Some((chosen, closed)) if chosen == at => arm.arm.claimed(closed),
+                    _ => arm.arm.dequeue(),
+                }
+            }
+            if let Some((chosen, _)) = claimed {
+                return Ok(chosen);
+            }
+            woken?;
+            if let Some(chosen) = expire(arms) {
+                return Ok(chosen);
+            }
+            // A clone of the receiver that was due has been quicker: on with waiting.
+        }
+    })
+}
+
+/// Commits an arm whose time has come.
+fn expire<'a>(arms: &mut [AnyArm<'_, 'a>]) -> Option<usize> {
+    let now = Instant::now();
+    let first = rng::below(arms.len() as u32) as usize;
+    (first..arms.len()).chain(0..first).find(|at| arms[*at].arm.expire(now))
+}
+
+impl fmt::Debug for AnyArm<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyArm").finish_non_exhaustive()
+    }
+}

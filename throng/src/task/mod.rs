@@ -1,0 +1,305 @@
+//! A task: one allocation that holds its header, then its closure, then what came of it.
+//!
+//! ```text
+//!  Header                                                          Body (one place, used twice)
+//! +----------------+--------+-------+-------+----------+--------+  +------------------------+
+//! | waiter         | vtable | fiber | owner | siblings | join   |  | closure -> Outcome<T>  |
+//! +----------------+--------+-------+-------+----------+--------+  +------------------------+
+//! ```
+//!
+//! **Life.** Made by a spawn with two references, the *runtime*'s and the *handle*'s; queued; started on the worker whose it is from then on; run; done. Then its
+//! owner (see `children.rs`) is told on the owner's home, which lets go of the runtime's reference. Who lets go last frees the block.
+//!
+//! The flags of the `join` lock say which of these is true; they change under that lock, and the store that releases it is the last touch of
+//! whoever gives up its reference:
+//! - `HANDLE`: a handle exists. Cleared once, by its drop.
+//! - `RUNTIME`: the runtime still uses the block.
+//! - `DONE`: the outcome is in place, and belongs to the handle.
+//!
+//! Invariants:
+//! - K1: until `DONE`, the body belongs to the runtime (first as a closure, which `run` consumes exactly once, then as an outcome); from `DONE` on, to the handle.
+//! - K2: a task that completes without a handle drops its outcome itself, as part of its own run: no user code runs outside a task.
+//! - K3: `fiber`, `owner`, siblings are touched by the home of the task, respectively of its owner.
+
+mod block;
+mod body;
+pub(crate) mod children;
+mod list;
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::ptr::NonNull;
+
+use crate::fiber::Fiber;
+use crate::lock::{SpinGuard, SpinLock};
+use crate::waiter::Waiter;
+use crate::waitq::WaitQueue;
+pub(crate) use block::Blocks;
+pub(crate) use body::{NoScope, Report, Spec, create, payload_text};
+use children::Children;
+pub(crate) use list::List;
+use list::Siblings;
+
+const HANDLE: u32 = 1 << 1;
+const RUNTIME: u32 = 1 << 2;
+const DONE: u32 = 1 << 3;
+
+/// What every task has. `repr(C)`: the waiter comes first, so that a ready waiter on a worker is its task.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) waiter: Waiter,
+    vtable: &'static Vtable,
+    /// The fiber whose stack it runs on, once started.
+    fiber: Cell<Option<NonNull<Fiber>>>,
+    /// Whose child it is: null for a goroutine started from outside the runtime.
+    owner: Cell<*const Children>,
+    siblings: Siblings,
+    pub(crate) join: SpinLock<WaitQueue<()>>,
+    site: &'static Location<'static>,
+    name: Option<Box<Name>>,
+}
+
+/// A name behind a thin pointer: most tasks have none.
+pub(crate) struct Name(pub(crate) Box<str>);
+
+/// What is known of a task's closure and value once their types are forgotten.
+struct Vtable {
+    /// Consumes the closure, running it or, if `skip`, only dropping it, and puts the outcome in its place. Returns whether it failed its scope.
+    run: unsafe fn(NonNull<Header>, skip: bool) -> Ran,
+    /// Moves the `Outcome<T>` to the given place.
+    take: unsafe fn(NonNull<Header>, *mut ()),
+    /// Drops the outcome where it lies.
+    drop_outcome: unsafe fn(NonNull<Header>),
+    layout: std::alloc::Layout,
+}
+
+/// How a run ended, as far as the owner is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ran {
+    Well,
+    /// It failed its scope: the others are to be cancelled.
+    Failed,
+}
+
+/// What came of a task.
+#[derive(Debug)]
+pub(crate) enum Outcome<T> {
+    Value(T),
+    Panicked(Box<dyn Any + Send>),
+    /// Cancelled before it ran, or ended by its cancellation.
+    Cancelled,
+    /// Its error went to its scope.
+    Failed,
+}
+
+// SAFETY: see K1 to K3; everything else is atomic or under the `join` lock.
+unsafe impl Sync for Header {}
+
+impl Header {
+    /// The task a waiter on a worker belongs to.
+    #[inline]
+    pub(crate) fn of_waiter(waiter: NonNull<Waiter>) -> NonNull<Header> {
+        waiter.cast()
+    }
+
+    /// The task starts: on this fiber it stays.
+    #[inline]
+    pub(crate) fn settle(&self, fiber: NonNull<Fiber>) {
+        self.fiber.set(Some(fiber));
+    }
+
+    #[inline]
+    pub(crate) fn fiber(&self) -> Option<NonNull<Fiber>> {
+        self.fiber.get()
+    }
+
+    #[inline]
+    pub(crate) fn owner(&self) -> Option<&Children> {
+        // SAFETY: an owner outlives its children: it waits for them.
+        unsafe { self.owner.get().as_ref() }
+    }
+
+    pub(crate) fn site(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(|name| &*name.0)
+    }
+
+    /// Whether it must not be run any more.
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.waiter.is_task_cancelled() || self.owner().is_some_and(Children::is_cancelled)
+    }
+
+    /// Whether the outcome is in place, asked by the holder of the `join` lock.
+    pub(crate) fn is_done_locked(join: &mut SpinGuard<'_, WaitQueue<()>>) -> bool {
+        *join.flags() & DONE != 0
+    }
+
+    /// Whether the outcome is in place.
+    pub(crate) fn is_done(&self) -> bool {
+        self.join.flags() & DONE != 0
+    }
+}
+
+/// Runs the task, from its first instruction to the outcome in its place.
+///
+/// # Safety
+/// Called once, on the fiber the task was settled on, as the current waiter of the thread.
+#[inline]
+pub(crate) unsafe fn run(task: NonNull<Header>, skip: bool) -> Ran {
+    // SAFETY: not run yet, so the runtime's reference keeps it.
+    let vtable = unsafe { task.as_ref() }.vtable;
+    // SAFETY: by contract; the closure is in place (K1).
+    unsafe { (vtable.run)(task, skip) }
+}
+
+/// The outcome is in place: hands it to the handle and wakes who waits for it, or drops it if there is no handle. Still part of the task's run (K2).
+///
+/// `release` lets go of the runtime's reference in the same step. Returns whether the block is the caller's to free (only if `release`).
+///
+/// # Safety
+/// Called once, after `run`. With `release`, the task must have been unlinked from its owner.
+#[inline]
+pub(crate) unsafe fn complete(task: NonNull<Header>, release: bool) -> bool {
+    // SAFETY: the runtime's reference keeps it.
+    let header = unsafe { task.as_ref() };
+    if header.join.flags() & HANDLE != 0 {
+        let mut join = header.join.lock();
+        if *join.flags() & HANDLE != 0 {
+            *join.flags() |= DONE;
+            if release {
+                *join.flags() &= !RUNTIME;
+            }
+            let woken = join.claim_all(0, |()| {});
+            // With `release`, this is our last touch of the block.
+            drop(join);
+            drop(woken);
+            return false;
+        }
+    }
+    // SAFETY: no handle, so the outcome is still ours (K1, K2).
+    unsafe { (header.vtable.drop_outcome)(task) };
+    release
+}
+
+/// Lets go of the runtime's reference of a completed task. Returns whether the block is the caller's to free.
+///
+/// # Safety
+/// Called once, if `complete` was called without `release`.
+pub(crate) unsafe fn release(task: NonNull<Header>) -> bool {
+    // SAFETY: the runtime's reference keeps it.
+    let header = unsafe { task.as_ref() };
+    // The flags were read after the handle's last touch, if the handle is gone: nobody else knows the block.
+    if header.join.flags() & HANDLE == 0 {
+        return true;
+    }
+    let mut join = header.join.lock();
+    *join.flags() &= !RUNTIME;
+    *join.flags() & HANDLE == 0
+}
+
+/// The handle's side: moves the outcome out, once it is `DONE`.
+///
+/// # Safety
+/// `T` is the task's; `DONE`; called once, by the handle, which afterwards lets go with `taken`.
+pub(crate) unsafe fn take<T>(task: NonNull<Header>) -> Outcome<T> {
+    let mut outcome = std::mem::MaybeUninit::<Outcome<T>>::uninit();
+    // SAFETY: the handle's reference keeps it.
+    let vtable = unsafe { task.as_ref() }.vtable;
+    // SAFETY: by contract the outcome is in place and ours (K1), of this type.
+    unsafe { (vtable.take)(task, outcome.as_mut_ptr().cast()) };
+    // SAFETY: just moved there.
+    unsafe { outcome.assume_init() }
+}
+
+/// The handle lets go. `taken`: it has taken the outcome.
+///
+/// # Safety
+/// Called once, by the handle.
+pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
+    // SAFETY: the handle's reference keeps it.
+    let header = unsafe { task.as_ref() };
+    loop {
+        let flags = header.join.flags();
+        if flags & DONE != 0 && !taken {
+            taken = true;
+            // SAFETY: done and not taken: the outcome is the handle's (K1). Outside the lock, as it is user code.
+            unsafe { (header.vtable.drop_outcome)(task) };
+        }
+        if flags & (DONE | RUNTIME) == DONE {
+            // SAFETY: the runtime has let go, and so do we.
+            unsafe { block::free(task) };
+            return;
+        }
+        let mut join = header.join.lock();
+        if *join.flags() & DONE != 0 && !taken {
+            continue;
+        }
+        *join.flags() &= !HANDLE;
+        let last = *join.flags() & RUNTIME == 0;
+        // Our last touch, if the runtime is still there.
+        drop(join);
+        if last {
+            // SAFETY: as above.
+            unsafe { block::free(task) };
+        }
+        return;
+    }
+}
+
+/// Gives up a task that was never queued: its closure is dropped here, and its handle finds it cancelled.
+///
+/// # Safety
+/// The task is new, and known to nobody but the caller and its handle.
+pub(crate) unsafe fn discard(task: NonNull<Header>) {
+    // SAFETY: never queued, so this is its one run.
+    unsafe { run(task, true) };
+    // SAFETY: just run.
+    unsafe { complete(task, false) };
+    // SAFETY: just completed.
+    if unsafe { release(task) } {
+        // SAFETY: nobody refers to it any more.
+        unsafe { free(task, None) };
+    }
+}
+
+/// Frees a block that nobody refers to any more.
+///
+/// # Safety
+/// `complete`, `release` or `drop_handle` said so.
+pub(crate) unsafe fn free(task: NonNull<Header>, blocks: Option<&Blocks>) {
+    match blocks {
+        // SAFETY: by contract.
+        Some(blocks) => unsafe { blocks.give(task) },
+        // SAFETY: by contract.
+        None => unsafe { block::free(task) },
+    }
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("name", &self.name())
+            .field("site", &format_args!("{}", self.site))
+            .field("done", &self.is_done())
+            .field("cancelled", &self.waiter.is_task_cancelled())
+            .finish()
+    }
+}
+
+/// `goroutine 'name' (spawned at file:line:column)`.
+pub(crate) struct Described<'a>(pub(crate) &'a Header);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.name() {
+            Some(name) => write!(f, "goroutine '{name}' (spawned at {})", self.0.site),
+            None => write!(f, "goroutine (spawned at {})", self.0.site),
+        }
+    }
+}
