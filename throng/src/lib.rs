@@ -37,6 +37,8 @@ mod time;
 mod token;
 
 pub use cancelled::Cancelled;
+pub use channel::{Receiver, Sender, after, at, bounded, never, rendezvous, tick, unbounded};
+pub use sync::{Mutex, MutexGuard, WaitGroup};
 pub use token::CancelToken;
 #[cfg(not(loom))]
 pub use cancel::{Elapsed, check, deadline, is_cancelled, shield, timeout};

@@ -6,7 +6,6 @@
 
 mod rayon;
 mod threads;
-#[cfg(feature = "ready")]
 mod throng;
 mod tokio;
 
@@ -50,10 +49,7 @@ impl fmt::Display for System {
 /// How `system` runs `workload`; `None` when it cannot.
 pub(crate) fn bench(system: System, workload: Workload) -> Option<Bench> {
     match system {
-        #[cfg(feature = "ready")]
         System::Throng => throng::bench(workload),
-        #[cfg(not(feature = "ready"))]
-        System::Throng => None,
         System::Tokio => tokio::bench(workload),
         System::Rayon => rayon::bench(workload),
         System::Threads => threads::bench(workload),

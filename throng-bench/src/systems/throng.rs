@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ::throng::{
-    Cancelled, JoinError, RecvError, Runtime, SendError, Sender, WaitGroup, bounded, go, rendezvous, scope, select, sleep, yield_now,
-};
+use ::throng::channel::{RecvError, SendError, Sender, bounded, rendezvous};
+use ::throng::sync::WaitGroup;
+use ::throng::{Cancelled, JoinError, Runtime, go, scope, select, sleep, yield_now};
 
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
 use crate::sys;

@@ -19,7 +19,7 @@ use crate::cli::INTERRUPTED;
 
 /// How long a read may go on that nobody can interrupt. From Ctrl-C to the end of the process it
 /// shall take no more than 100 ms.
-const GRACE: Duration = Duration::from_millis(80);
+const GRACE: Duration = Duration::from_millis(60);
 
 #[derive(Debug)]
 struct Shared {

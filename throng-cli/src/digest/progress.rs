@@ -78,7 +78,7 @@ impl Progress {
         self.clear();
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         complain(&format!(
-            "digest: interrupted: {} of {} files found so far, {} bytes",
+            "digest: interrupted after {} of the {} files found, and {} bytes",
             count(&self.done),
             count(&self.found),
             count(&self.bytes)
