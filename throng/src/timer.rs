@@ -9,23 +9,34 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Below this many entries, dead ones are left to surface by themselves.
 const SWEEP_FROM: usize = 64;
 
 pub(crate) struct Timers<A> {
-    /// Deadline, then the order of insertion: equal deadlines fire first come, first served.
-    heap: BinaryHeap<Reverse<(Instant, u64, u32)>>,
+    heap: BinaryHeap<Reverse<Entry>>,
     slots: Vec<Slot<A>>,
     free: Vec<u32>,
-    inserted: u64,
+    inserted: u32,
     live: usize,
+    /// What deadlines are counted from: the first insertion. Earlier deadlines were due then.
+    start: Option<Instant>,
+}
+
+/// Ordered by deadline, then by insertion (nearly: the count wraps), so that equal deadlines fire first come, first served. Sixteen bytes: a heap of many is a
+/// matter of cache misses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    /// Nanoseconds since `start`; enough for five hundred years.
+    at: u64,
+    insertion: u32,
+    slot: u32,
 }
 
 struct Slot<A> {
     /// Which insertion holds the slot: the heap's entries of earlier ones are dead.
-    insertion: u64,
+    insertion: u32,
     action: Option<A>,
 }
 
@@ -33,16 +44,23 @@ struct Slot<A> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     slot: u32,
-    insertion: u64,
+    insertion: u32,
 }
 
 impl<A> Timers<A> {
     pub(crate) const fn new() -> Timers<A> {
-        Timers { heap: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), inserted: 0, live: 0 }
+        Timers { heap: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), inserted: 0, live: 0, start: None }
+    }
+
+    /// Rounded up: never early.
+    fn count(&self, at: Instant) -> u64 {
+        let since = self.start.map_or_else(Default::default, |start| at.saturating_duration_since(start));
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn insert(&mut self, at: Instant, action: A) -> Key {
-        self.inserted += 1;
+        self.start.get_or_insert_with(Instant::now);
+        self.inserted = self.inserted.wrapping_add(1);
         let insertion = self.inserted;
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -55,7 +73,7 @@ impl<A> Timers<A> {
                 slot
             }
         };
-        self.heap.push(Reverse((at, insertion, slot)));
+        self.heap.push(Reverse(Entry { at: self.count(at), insertion, slot }));
         self.live += 1;
         Key { slot, insertion }
     }
@@ -70,17 +88,18 @@ impl<A> Timers<A> {
         self.free.push(key.slot);
         if self.heap.len() > SWEEP_FROM && self.heap.len() > 2 * self.live {
             let slots = &self.slots;
-            self.heap.retain(|Reverse((_, insertion, slot))| {
-                let slot = &slots[*slot as usize];
-                slot.insertion == *insertion && slot.action.is_some()
+            self.heap.retain(|Reverse(entry)| {
+                let slot = &slots[entry.slot as usize];
+                slot.insertion == entry.insertion && slot.action.is_some()
             });
         }
     }
 
     /// The next entry that is due at `now`.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<A> {
+        let now = self.count(now);
         loop {
-            let &Reverse((at, insertion, slot)) = self.heap.peek()?;
+            let &Reverse(Entry { at, insertion, slot }) = self.heap.peek()?;
             let entry = &mut self.slots[slot as usize];
             let live = entry.insertion == insertion && entry.action.is_some();
             if live && at > now {
@@ -98,13 +117,18 @@ impl<A> Timers<A> {
     /// The earliest live deadline.
     pub(crate) fn next(&mut self) -> Option<Instant> {
         loop {
-            let &Reverse((at, insertion, slot)) = self.heap.peek()?;
+            let &Reverse(Entry { at, insertion, slot }) = self.heap.peek()?;
             let entry = &self.slots[slot as usize];
             if entry.insertion == insertion && entry.action.is_some() {
-                return Some(at);
+                return self.start?.checked_add(Duration::from_nanos(at));
             }
             self.heap.pop();
         }
+    }
+
+    /// How many entries are live.
+    pub(crate) fn len(&self) -> usize {
+        self.live
     }
 
     #[inline]
@@ -123,12 +147,12 @@ impl<A> fmt::Debug for Timers<A> {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     #[test]
     fn fires_in_order_of_deadline_then_of_insertion() {
         let start = Instant::now();
         let mut timers = Timers::new();
+        timers.start = Some(start);
         for (ms, name) in [(3, "c"), (1, "a"), (3, "d"), (2, "b")] {
             timers.insert(start + Duration::from_millis(ms), name);
         }
@@ -143,6 +167,7 @@ mod tests {
     fn agrees_with_a_model_under_random_inserts_and_removes() {
         let start = Instant::now();
         let mut timers = Timers::new();
+        timers.start = Some(start);
         let mut model: BTreeMap<(Instant, u64), Key> = BTreeMap::new();
         let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
         let mut random = move |below: u64| {

@@ -7,7 +7,8 @@
 //!
 //! States between two stints: no file, or one that is half read.
 
-use throng::{CancelToken, Cancelled, Receiver, RecvError, Sender, blocking};
+use throng::channel::RecvError;
+use throng::{CancelToken, Cancelled, Receiver, Sender, blocking};
 
 use super::Report;
 use super::hash::{Algorithm, Reading};

@@ -10,11 +10,16 @@
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Home, Message, pool};
 use crate::timer::{Key, Timers};
 use crate::waiter::{Alarm, Waiter};
+
+/// From this many alarms on, sleeping to the microsecond costs more than it is worth.
+const MANY_ALARMS: usize = 64;
+/// How late the first of many alarms may be: a quarter of what a timer wheel of milliseconds would make it on average.
+const ALARM_SLACK: Duration = Duration::from_micros(250);
 
 pub(crate) struct Local {
     home: &'static Home,
@@ -135,8 +140,11 @@ impl Local {
         !self.with_timers(|timers| timers.is_empty())
     }
 
+    /// When the thread should be awake again: at the first alarm, or where there are many, a little later, so that one awakening serves several.
     pub(crate) fn next_alarm(&self) -> Option<Instant> {
-        self.with_timers(Timers::next)
+        let next = self.with_timers(Timers::next)?;
+        let many = self.with_timers(|timers| timers.len()) > MANY_ALARMS;
+        Some(if many { next + ALARM_SLACK } else { next })
     }
 
     /// Rings every alarm that is due.

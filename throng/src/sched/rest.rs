@@ -66,7 +66,8 @@ impl Worker {
         }
         if self.is_starved() {
             // There may be tasks, but no stack to run them on. What is parked here may still be woken.
-            home.sleep(Some(self.before_next_alarm(STARVED)));
+            let soon = Instant::now() + STARVED;
+            home.sleep(Some(self.local().next_alarm().map_or(soon, |alarm| alarm.min(soon))));
             return;
         }
         self.resting.noted.set(true);
@@ -93,15 +94,14 @@ impl Worker {
         let home = self.local().home();
         if self.resting.tidy.get() {
             home.sleep(self.local().next_alarm());
-        } else if home.sleep(Some(self.before_next_alarm(TIDY_AFTER))) == Woken::Deadline {
-            self.tidy();
-            self.resting.tidy.set(true);
+        } else {
+            let tidy = Instant::now() + TIDY_AFTER;
+            let woken = home.sleep(Some(self.local().next_alarm().map_or(tidy, |alarm| alarm.min(tidy))));
+            if woken == Woken::Deadline && tidy <= Instant::now() {
+                self.tidy();
+                self.resting.tidy.set(true);
+            }
         }
-    }
-
-    fn before_next_alarm(&self, wait: Duration) -> Instant {
-        let at = Instant::now() + wait;
-        self.local().next_alarm().map_or(at, |alarm| alarm.min(at))
     }
 
     /// The watcher's round: look, nap, look, until there is something to do; after many quiet looks, sleep.

@@ -45,6 +45,8 @@ const FRESH_EVERY: u64 = 16;
 const GLOBAL_EVERY: u64 = 61;
 /// Every so many turns of the loop alarms are rung and the scheduler's state is looked at.
 const TEND_EVERY: u64 = 64;
+/// How many stacks a worker takes from the slab at once.
+const STACKS_AT_ONCE: usize = 16;
 /// How many idle fibers a worker keeps when it tidies up.
 const KEEP_FIBERS: usize = 64;
 
@@ -60,6 +62,8 @@ pub(crate) struct Worker {
     next: Cell<Option<NonNull<Fiber>>>,
     /// Suspended loops. Borrowed for single calls only.
     idle: UnsafeCell<Vec<NonNull<Fiber>>>,
+    /// Stacks taken from the slab and not yet used. Borrowed for single calls only.
+    stacks: UnsafeCell<Vec<Stack>>,
     /// Set while fibers are being retired: the loop that is resumed ends, and this one goes on.
     retire_to: Cell<Option<NonNull<Fiber>>>,
     /// The goroutines started here without a scope.
@@ -113,6 +117,7 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         fiber: Cell::new(None),
         next: Cell::new(None),
         idle: UnsafeCell::new(Vec::new()),
+        stacks: UnsafeCell::new(Vec::new()),
         retire_to: Cell::new(None),
         root: Children::new(home),
         root_counted: Cell::new(true),
@@ -215,6 +220,11 @@ impl Worker {
         f(unsafe { &mut *self.idle.get() })
     }
 
+    fn with_stacks<R>(&self, f: impl FnOnce(&mut Vec<Stack>) -> R) -> R {
+        // SAFETY: F1, and `f` is a single call on the vector.
+        f(unsafe { &mut *self.stacks.get() })
+    }
+
     // The trunk.
 
     fn trunk(&self, stack: Stack) {
@@ -231,6 +241,7 @@ impl Worker {
                 }
             }
         }
+        self.scheduler.slab.give_many(self.with_stacks(std::mem::take));
         // A nudge that is under way must not find the thread gone (I1).
         while !self.scheduler.idle.retire(self.id) {
             self.local.read_mail();
@@ -253,14 +264,20 @@ impl Worker {
 
     #[cold]
     fn make_spare(&self) -> bool {
-        match self.scheduler.slab.take() {
-            Ok(stack) => {
-                let fiber = self.new_fiber(stack);
-                self.with_idle(|idle| idle.push(fiber));
-                true
+        let stack = match self.with_stacks(Vec::pop) {
+            Some(stack) => stack,
+            // A few at once, to take the slab's lock seldom: the first worker to need many gets many.
+            None => {
+                let many = self.with_stacks(|stacks| self.scheduler.slab.take_many(STACKS_AT_ONCE, stacks));
+                match many.ok().and_then(|_| self.with_stacks(Vec::pop)) {
+                    Some(stack) => stack,
+                    None => return false,
+                }
             }
-            Err(_) => false,
-        }
+        };
+        let fiber = self.new_fiber(stack);
+        self.with_idle(|idle| idle.push(fiber));
+        true
     }
 
     /// Suspends the running fiber in favour of `fiber`.
@@ -493,6 +510,7 @@ impl Worker {
             self.switch_to(fiber);
         }
         self.blocks.trim();
+        self.scheduler.slab.give_many(self.with_stacks(std::mem::take));
         self.scheduler.slab.trim(KEEP_FIBERS);
     }
 

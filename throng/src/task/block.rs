@@ -11,9 +11,10 @@ use std::ptr::NonNull;
 
 use super::Header;
 
-/// Sizes are rounded up to cache lines; larger blocks than the last class go to the allocator.
-const LINE: usize = 64;
-const CLASSES: usize = 8;
+/// Sizes are rounded up to this, which is also what the allocator rounds to and aligns to: a stricter alignment would cost it (and us) up to
+/// a third more for each block. Larger blocks than the last class's go to the allocator.
+const GRAIN: usize = 16;
+const CLASSES: usize = 32;
 
 /// How many free blocks of a size a worker keeps when it runs dry.
 const KEEP: usize = 1024;
@@ -33,12 +34,12 @@ struct Free {
 }
 
 fn class_of(layout: Layout) -> Option<usize> {
-    let class = layout.size().div_ceil(LINE) - 1;
-    (class < CLASSES && layout.align() <= LINE).then_some(class)
+    let class = layout.size().div_ceil(GRAIN) - 1;
+    (class < CLASSES && layout.align() <= GRAIN).then_some(class)
 }
 
 fn class_layout(class: usize) -> Layout {
-    Layout::from_size_align((class + 1) * LINE, LINE).expect("a few cache lines")
+    Layout::from_size_align((class + 1) * GRAIN, GRAIN).expect("a small size")
 }
 
 fn real_layout(layout: Layout) -> Layout {
