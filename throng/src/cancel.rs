@@ -120,7 +120,8 @@ pub fn deadline<R>(at: Instant, f: impl FnOnce() -> R) -> Result<R, Elapsed> {
         drop(guard);
         let waiter = local.current();
         match frame.rang.get() {
-            Some(deliveries) if waiter.deliveries() != deliveries && !waiter.is_cancelled() => Err(Elapsed {}),
+            // SAFETY: on the task's own thread, in the frame that took the point.
+            Some(deliveries) if unsafe { frame.point.deliveries() } != deliveries && !waiter.is_cancelled() => Err(Elapsed {}),
             _ => Ok(result),
         }
     })
@@ -129,7 +130,7 @@ pub fn deadline<R>(at: Instant, f: impl FnOnce() -> R) -> Result<R, Elapsed> {
 /// What the alarm finds: in the frame of `deadline`.
 struct Frame {
     point: InterruptPoint,
-    /// Once the alarm has rung: how many `Cancelled` had been returned before.
+    /// Once the alarm has rung: how many `Cancelled` had been returned at this level before.
     rang: std::cell::Cell<Option<u32>>,
 }
 

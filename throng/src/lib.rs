@@ -1,4 +1,102 @@
 //! Goroutines and structured concurrency on one work-stealing scheduler.
+//!
+//! A *goroutine* is a closure that runs on a small stack of its own. It is written as blocking code is: it receives, locks,
+//! sleeps, joins. Where a thread would block, the goroutine *parks*, and its thread runs another one meanwhile. A few threads, the *workers*,
+//! run any number of them.
+//!
+//! A [`scope`] starts goroutines that may borrow from its caller, and is not left before they have ended. When one fails,
+//! the others are cancelled, and the failure comes out of the scope. Cancellation is a value: calls that park return a
+//! `Result`, and `?` does the rest.
+//!
+//! ```
+//! use throng::{Error, bounded, scope};
+//!
+//! fn main() -> Result<(), Error> {
+//!     throng::run(|| {
+//!         let words = ["share", "memory", "by", "communicating"];
+//!         let (tx, rx) = bounded(2);
+//!         let total = scope(|s| {
+//!             for word in &words {
+//!                 let tx = tx.clone();
+//!                 s.go(move || Ok(tx.send(word.len())?)); // borrows `words`
+//!             }
+//!             drop(tx); // the last sender closes the channel
+//!             Ok::<usize, Error>(rx.iter().sum())
+//!         })?;
+//!         assert_eq!(total, 26);
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! # What is where
+//!
+//! | for | see |
+//! |---|---|
+//! | starting | [`run`], `#[throng::main]`, `#[throng::test]`; [`Runtime`] and its [`Builder`] for more than the defaults |
+//! | goroutines that are waited for | [`scope`], [`Scope`], [`ScopedJoinHandle`] |
+//! | goroutines on their own | [`go`], [`try_go`], [`JoinHandle`]; [`task`] to give them a name |
+//! | handing values over | [`channel`]: [`rendezvous`], [`bounded`], [`unbounded`] |
+//! | waiting for one of several things | `select!`; [`select::Select`] for sets made at run time; [`after`], [`at`], [`tick`], [`never`] |
+//! | sharing values, counting | [`sync`]: [`Mutex`], [`WaitGroup`] |
+//! | time | [`sleep`], [`sleep_until`], [`timeout`], [`deadline`] |
+//! | being cancelled | [`Cancelled`], [`check`], [`is_cancelled`], [`shield`]; [`CancelToken`] to hand a cancellation around |
+//! | errors | [`Error`] takes all of them; [`JoinError`], and those of [`channel`] |
+//! | calls that block | [`blocking`] |
+//! | giving way | [`yield_now`] |
+//! | looking in | [`metrics`], [`Metrics`] |
+//!
+//! Everything that parks a goroutine blocks the thread when it is called on a plain thread. So channels, locks and scopes work between goroutines and threads, and [`go`] on a
+//! plain thread starts a default runtime.
+//!
+//! # What can go wrong
+//!
+//! **Calls that block.** A goroutine that calls `std::thread::sleep`, reads a file or waits in foreign code keeps its worker. Goroutines that
+//! have not started move to other workers; those that have started there wait. Put such calls into [`blocking`].
+//! The code inside runs on a thread that is no worker: `go` in there starts on the default runtime.
+//!
+//! **No preemption.** A goroutine that computes for long without parking keeps its worker, too. Call [`yield_now`] now and then, which also returns its
+//! cancellation; [`check`] only looks at that.
+//!
+//! **Stacks do not grow.** A goroutine has 256 KiB unless [`Builder::stack_size`] says otherwise: address space, of which
+//! only touched pages cost memory. Deep recursion and large arrays in locals overflow it. The guard below it
+//! catches that: the process reports the goroutine's name, the place it was spawned at and the size, and aborts.
+//!
+//! **`std`'s locks, held while parked.** A `std::sync::MutexGuard` held over a call that parks can deadlock: the next goroutine on this thread that wants the
+//! lock blocks the thread, and the holder, which lives on the same thread, never runs again. The same is true of `RwLock`, and of a `Condvar` or `Barrier` of std's that waits
+//! for a goroutine of the same thread. Use [`Mutex`], or let go of the guard first. For short sections that do not park, std's lock does well.
+//!
+//! **Thread-locals.** A goroutine stays on the thread it started on, so a reference to a thread-local stays good over a park. But others run there
+//! meanwhile: they see the same variable, may change it, and find a `RefCell` in it borrowed if you parked with the borrow. Crates that set a thread-local for the
+//! extent of a call and restore it at the end (`scoped-tls`, entered tracing spans) assume that such extents nest on a thread; goroutines interleave them. Do not park inside.
+//!
+//! **Panics while unwinding.** A panic ends its goroutine; its [`JoinHandle`] or scope passes it on. In a `Drop` that runs because of a panic, a goroutine cannot park (the standard library
+//! counts panics by thread): calls that would park return [`Cancelled`] there, and [`blocking`] runs its closure in place. With `panic = "abort"` a
+//! panic ends the process; cancellation works as ever, since it does not unwind.
+//!
+//! **The end of `main`.** When the closure given to [`run`] returns, goroutines that still run are cancelled and waited for. One that ignores its cancellation and never ends
+//! keeps `run` from returning. What has to be finished belongs in a [`scope`].
+//!
+//! **Waiting for each other.** Nothing detects deadlocks. A goroutine that waits for a message nobody can send waits until it is cancelled.
+//!
+//! # Platforms
+//!
+//! Linux on x86-64 is what is tested. The code asks for a Unix, and for a processor that corosensei knows how to switch stacks on. On Linux 6.13 and
+//! later a guard costs no mapping, and memory alone limits the number of goroutines that are parked at once. Before that each guard splits a mapping, and at the default `vm.max_map_count`
+//! some 32,000 can be parked; more are refused, with an error that names the limit.
+//!
+//! # Features
+//!
+//! - `macros` (on by default): `#[throng::main]`, `#[throng::test]` and `select!`.
+//!
+//! # Minimum Rust version
+//!
+//! 1.88. Raising it is a minor release.
+
+// The examples of the front page are run as documentation tests. (The file lies outside the package, but these are not run from one.)
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;
 
 // Layer 0: the machine.
 mod lock;
@@ -18,12 +116,17 @@ mod task;
 // Layer 3: who runs what.
 #[cfg(not(loom))]
 mod sched;
+#[cfg(all(test, loom))]
+#[path = "sched/model.rs"]
+mod sched_model;
 // Layer 4: runtimes, cancellation.
 #[cfg(not(loom))]
 mod cancel;
 #[cfg(not(loom))]
 mod rt;
 // Layer 5: making tasks.
+#[cfg(not(loom))]
+mod error;
 #[cfg(not(loom))]
 mod scope;
 #[cfg(not(loom))]
@@ -43,13 +146,15 @@ pub use token::CancelToken;
 #[cfg(not(loom))]
 pub use cancel::{Elapsed, check, deadline, is_cancelled, shield, timeout};
 #[cfg(not(loom))]
+pub use error::Error;
+#[cfg(not(loom))]
 pub use rt::{Builder, Runtime, metrics, run};
 #[cfg(not(loom))]
 pub use sched::{Metrics, WorkerMetrics, blocking, yield_now};
 #[cfg(not(loom))]
 pub use scope::{Outcomes, Scope, ScopeTask, ScopedJoinHandle, scope};
 #[cfg(not(loom))]
-pub use spawn::{JoinError, JoinHandle, SpawnError, Task, go, task, try_go};
+pub use spawn::{JoinError, JoinHandle, Panic, SpawnError, Task, go, task, try_go};
 #[cfg(not(loom))]
 pub use time::{sleep, sleep_until};
 #[cfg(feature = "macros")]

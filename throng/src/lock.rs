@@ -8,16 +8,13 @@ use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::ptr;
-use std::sync::atomic::Ordering;
 
-use crate::shim::{AtomicU32, UnsafeCell, set_bit, wait_while};
-
-/// The lowest bit says whether the lock is taken. The others are flags of the user's: the holder changes them, and they are
-/// written together with the release, so that whoever sees a flag without the lock knows that its writer has let go.
-const LOCKED: u32 = 1;
+use crate::shim::{LockWord, UnsafeCell};
 
 pub(crate) struct SpinLock<T> {
-    word: AtomicU32,
+    /// The lowest bit says whether the lock is taken. The others are flags of the user's: the holder changes them, and they are
+    /// written together with the release, so that whoever sees a flag without the lock knows that its writer has let go.
+    word: LockWord,
     value: UnsafeCell<T>,
 }
 
@@ -33,52 +30,25 @@ impl<T> SpinLock<T> {
 
     /// A lock with some flags up. The lowest bit is not for flags.
     pub(crate) fn with_flags(value: T, flags: u32) -> Self {
-        debug_assert_eq!(flags & LOCKED, 0);
-        Self { word: AtomicU32::new(flags), value: UnsafeCell::new(value) }
+        debug_assert_eq!(flags & 1, 0);
+        Self { word: LockWord::new(flags), value: UnsafeCell::new(value) }
     }
 
     /// The flags as the last holder left them.
     #[inline]
     pub(crate) fn flags(&self) -> u32 {
-        // Acquire pairs with the Release store in the guard's drop.
-        self.word.load(Ordering::Acquire) & !LOCKED
+        self.word.flags()
     }
 
     #[inline]
     pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
-        // Acquire pairs with the Release store in the guard's drop: what the last holder wrote is seen.
-        if !set_bit(&self.word, LOCKED) {
-            self.lock_contended();
-        }
-        self.guard()
+        SpinGuard { flags: self.word.acquire(), lock: self }
     }
 
     /// Takes the lock if it is free.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
-        // Acquire: as in `lock`.
-        if !set_bit(&self.word, LOCKED) {
-            return None;
-        }
-        Some(self.guard())
-    }
-
-    #[inline]
-    fn guard(&self) -> SpinGuard<'_, T> {
-        // Relaxed: only the holder changes the flags.
-        SpinGuard { lock: self, flags: self.word.load(Ordering::Relaxed) & !LOCKED }
-    }
-
-    #[cold]
-    fn lock_contended(&self) {
-        loop {
-            // A plain load: a compare-and-swap would steal the cache line from the holder each time.
-            wait_while(|| self.word.load(Ordering::Relaxed) & LOCKED != 0);
-            // Acquire: as in `lock`.
-            if set_bit(&self.word, LOCKED) {
-                return;
-            }
-        }
+        self.word.try_acquire().map(|flags| SpinGuard { flags, lock: self })
     }
 
     pub(crate) fn into_inner(self) -> T {
@@ -136,17 +106,21 @@ impl<'a, T> SpinGuard<'a, T> {
 /// It is the one proof that the lock is held, since the guard it came from is gone; it borrows the lock, so that no other can come to lie at its address; and
 /// two locks never share the word it points to. So the guard that `resume` makes of it is the guard it was.
 #[must_use = "the lock is released when this is dropped"]
-#[derive(Debug)]
 pub(crate) struct Held<'a> {
-    word: &'a AtomicU32,
+    word: &'a LockWord,
     flags: u32,
+}
+
+impl fmt::Debug for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
 }
 
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
-        // Release pairs with the Acquire in `lock`, `try_lock` and `lock_contended`.
-        self.word.store(self.flags, Ordering::Release);
+        self.word.release(self.flags);
     }
 }
 
@@ -175,7 +149,6 @@ impl<T> DerefMut for SpinGuard<'_, T> {
 impl<T> Drop for SpinGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release pairs with the Acquire in `lock`, `try_lock` and `lock_contended`.
-        self.lock.word.store(self.flags, Ordering::Release);
+        self.lock.word.release(self.flags);
     }
 }

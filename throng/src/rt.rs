@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::panic::{Location, resume_unwind};
+use std::panic::Location;
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -90,7 +90,7 @@ impl Runtime {
         let handle = unsafe { start(spec, NoScope::new(), f, None, Some(self)) }.unwrap_or_else(|error| error.refuse());
         match handle.join_heeding(Heeds::Nothing) {
             Ok(value) => value,
-            Err(JoinError::Panicked(payload)) => resume_unwind(payload),
+            Err(JoinError::Panicked(panic)) => panic.resume(),
             Err(_) => panic!("the runtime was shut down before the closure given to `run` could begin"),
         }
     }

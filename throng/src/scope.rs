@@ -9,6 +9,7 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 
 use crate::cancelled::Cancelled;
@@ -215,7 +216,15 @@ impl<E> ScopeRef<'_, E> {
         let late = if first.is_none() { first.replace(failure) } else { Some(failure) };
         drop(first);
         // Outside the lock: it is user code.
-        drop(late);
+        drop_unseen(late);
+    }
+}
+
+/// Drops what nobody will see. A panic of that goes no further than to the panic hook: there are goroutines to be waited for.
+fn drop_unseen<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        // A payload whose own drop panics could go on for ever.
+        mem::forget(payload);
     }
 }
 
@@ -325,7 +334,10 @@ impl<E, R: Outcomes<E>> Report for ScopeReport<'_, E, R> {
     fn returned(&self, result: R, cancelled: bool) -> (Outcome<R::Value>, Ran) {
         match result.into_result() {
             Ok(value) => (Outcome::Value(value), Ran::Well),
-            Err(_) if cancelled => (Outcome::Cancelled, Ran::Well),
+            Err(error) if cancelled => {
+                drop_unseen(error);
+                (Outcome::Cancelled, Ran::Well)
+            }
             Err(error) => {
                 self.scope.fail(Failure::Error(error));
                 (Outcome::Failed, Ran::Failed)

@@ -9,30 +9,63 @@ pub(crate) use imp::*;
 #[cfg(not(loom))]
 mod imp {
     pub(crate) use std::hint::spin_loop;
+    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use std::sync::{Condvar, Mutex};
     pub(crate) use std::thread::yield_now;
 
-    /// Waits for another thread to change what `condition` looks at: a short spin, then one turn of the processor for the others after another, since
-    /// that thread may have been descheduled.
-    pub(crate) fn wait_while(mut condition: impl FnMut() -> bool) {
-        let mut round = 0_u32;
-        while condition() {
-            if round < 6 {
-                for _ in 0..1_u32 << round {
-                    spin_loop();
+    /// The word of a spin lock: the lowest bit says whether it is taken, the others are flags.
+    pub(crate) struct LockWord(AtomicU32);
+
+    impl LockWord {
+        pub(crate) const fn new(flags: u32) -> LockWord {
+            LockWord(AtomicU32::new(flags))
+        }
+
+        #[inline(always)]
+        pub(crate) fn flags(&self) -> u32 {
+            // Acquire pairs with the Release of `release`.
+            self.0.load(Acquire) & !1
+        }
+
+        /// Takes the lock and returns the flags.
+        #[inline(always)]
+        pub(crate) fn acquire(&self) -> u32 {
+            self.try_acquire().unwrap_or_else(|| self.acquire_contended())
+        }
+
+        #[inline(always)]
+        pub(crate) fn try_acquire(&self) -> Option<u32> {
+            // Acquire pairs with the Release of `release`: what the last holder wrote is seen. (Relaxed: only the holder changes the flags.)
+            (self.0.fetch_or(1, Acquire) & 1 == 0).then(|| self.0.load(Relaxed) & !1)
+        }
+
+        #[inline(always)]
+        pub(crate) fn release(&self, flags: u32) {
+            // Release pairs with the Acquire of `try_acquire` and `flags`.
+            self.0.store(flags, Release);
+        }
+
+        #[cold]
+        fn acquire_contended(&self) -> u32 {
+            let mut round = 0_u32;
+            loop {
+                // Spin on a plain load: a read-modify-write would steal the cache line from the holder each time.
+                while self.0.load(Relaxed) & 1 != 0 {
+                    if round < 6 {
+                        for _ in 0..1_u32 << round {
+                            spin_loop();
+                        }
+                        round += 1;
+                    } else {
+                        yield_now();
+                    }
                 }
-                round += 1;
-            } else {
-                yield_now();
+                if let Some(flags) = self.try_acquire() {
+                    return flags;
+                }
             }
         }
-    }
-
-    /// Sets `bit`, and says whether it was clear. Acquires if so.
-    #[inline(always)]
-    pub(crate) fn set_bit(word: &AtomicU32, bit: u32) -> bool {
-        word.fetch_or(bit, std::sync::atomic::Ordering::Acquire) & bit == 0
     }
 
     /// `std`'s `UnsafeCell` with loom's access-by-closure interface.
@@ -62,25 +95,50 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
+    use std::cell::Cell;
+    use std::sync::atomic::Ordering::Relaxed;
+
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::hint::spin_loop;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use loom::sync::{Condvar, Mutex};
     pub(crate) use loom::thread::yield_now;
 
-    /// Sets `bit`, and says whether it was clear and is not about to be set by others. Acquires if so. In vain, it must not write: C11 has no
-    /// order between that write and the clearing of the bit, and the model explores executions in which the clearing is never seen.
-    pub(crate) fn set_bit(word: &AtomicU32, bit: u32) -> bool {
-        use std::sync::atomic::Ordering;
-        let seen = word.load(Ordering::Relaxed);
-        seen & bit == 0 && word.compare_exchange(seen, seen | bit, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    /// A lock that blocks: the model knows no fairness, so that two threads that spin may starve the holder for ever. It stands for the spin lock as a
+    /// correct lock; the flags are hints only, and hidden from the model.
+    pub(crate) struct LockWord {
+        taken: Mutex<()>,
+        guard: Cell<Option<loom::sync::MutexGuard<'static, ()>>>,
+        flags: std::sync::atomic::AtomicU32,
     }
 
-    /// As on the machine, without the spinning: each look is a branch of the model. A look is sure to be fresh only after a `yield_now`.
-    pub(crate) fn wait_while(mut condition: impl FnMut() -> bool) {
-        yield_now();
-        while condition() {
-            yield_now();
+    impl LockWord {
+        pub(crate) fn new(flags: u32) -> LockWord {
+            LockWord { taken: Mutex::new(()), guard: Cell::new(None), flags: flags.into() }
+        }
+
+        pub(crate) fn flags(&self) -> u32 {
+            self.flags.load(Relaxed)
+        }
+
+        pub(crate) fn acquire(&self) -> u32 {
+            self.keep(self.taken.lock().unwrap())
+        }
+
+        pub(crate) fn try_acquire(&self) -> Option<u32> {
+            self.taken.try_lock().ok().map(|guard| self.keep(guard))
+        }
+
+        fn keep(&self, guard: loom::sync::MutexGuard<'_, ()>) -> u32 {
+            // SAFETY: `release` drops it, and the lock is not moved or dropped while it is held.
+            let guard = unsafe { std::mem::transmute::<loom::sync::MutexGuard<'_, ()>, loom::sync::MutexGuard<'static, ()>>(guard) };
+            self.guard.set(Some(guard));
+            self.flags()
+        }
+
+        pub(crate) fn release(&self, flags: u32) {
+            self.flags.store(flags, Relaxed);
+            drop(self.guard.take());
         }
     }
 

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::pin;
 use std::ptr::{self, NonNull};
+use std::sync::Mutex;
 
 use crate::cancelled::Cancelled;
 use crate::fiber::OutOfStacks;
@@ -256,7 +257,7 @@ impl<T> JoinHandle<T> {
         // SAFETY: it is done; `taken` says that the outcome is gone.
         match unsafe { task::take::<T>(self.task) } {
             Outcome::Value(value) => Ok(value),
-            Outcome::Panicked(payload) => Err(JoinError::Panicked(payload)),
+            Outcome::Panicked(payload) => Err(JoinError::Panicked(Panic::new(payload))),
             Outcome::Cancelled => Err(JoinError::TaskCancelled),
             Outcome::Failed => Err(JoinError::Failed),
         }
@@ -322,7 +323,44 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
+/// What a goroutine panicked with. `Display` gives the message, if it was one.
+pub struct Panic {
+    /// In a mutex for `Sync`'s sake only: errors are expected to be `Send + Sync`, payloads are just `Send`.
+    payload: Mutex<Box<dyn Any + Send>>,
+}
+
+impl Panic {
+    fn new(payload: Box<dyn Any + Send>) -> Panic {
+        Panic { payload: Mutex::new(payload) }
+    }
+
+    /// The payload, as `std::panic::catch_unwind` gives it.
+    #[must_use]
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        self.payload.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Goes on with the panic, here.
+    pub fn resume(self) -> ! {
+        std::panic::resume_unwind(self.into_payload())
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payload = self.payload.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        f.write_str(payload_text(&**payload))
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Panic({:?})", self.to_string())
+    }
+}
+
 /// Why a [`join`](JoinHandle::join) did not return the goroutine's value.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum JoinError {
     /// The caller was cancelled while it waited.
@@ -330,7 +368,7 @@ pub enum JoinError {
     /// The goroutine was cancelled before it ran, or ended because it was cancelled.
     TaskCancelled,
     /// The goroutine panicked, with this payload.
-    Panicked(Box<dyn Any + Send>),
+    Panicked(Panic),
     /// The goroutine, a scope's child, failed: its error or panic comes out of the scope.
     Failed,
     /// A goroutine would have waited for itself.
@@ -345,7 +383,7 @@ impl JoinError {
     /// ```
     pub fn resume_panic(self) -> JoinError {
         match self {
-            JoinError::Panicked(payload) => std::panic::resume_unwind(payload),
+            JoinError::Panicked(panic) => panic.resume(),
             other => other,
         }
     }
@@ -357,24 +395,13 @@ impl From<Cancelled> for JoinError {
     }
 }
 
-impl fmt::Debug for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            JoinError::Panicked(payload) => f.debug_tuple("Panicked").field(&payload_text(&**payload)).finish(),
-            JoinError::Cancelled => f.write_str("Cancelled"),
-            JoinError::TaskCancelled => f.write_str("TaskCancelled"),
-            JoinError::Failed => f.write_str("Failed"),
-            JoinError::Itself => f.write_str("Itself"),
-        }
-    }
-}
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JoinError::Cancelled => Cancelled::new().fmt(f),
             JoinError::TaskCancelled => f.write_str("the joined task was cancelled"),
-            JoinError::Panicked(payload) => write!(f, "the joined task panicked: {}", payload_text(&**payload)),
+            JoinError::Panicked(panic) => write!(f, "the joined task panicked: {panic}"),
             JoinError::Failed => f.write_str("the joined task failed its scope"),
             JoinError::Itself => f.write_str("a task cannot join itself"),
         }

@@ -52,6 +52,9 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 /// corosensei pushes, and the red zone.
 const SWITCH_ROOM: usize = 1024;
 
+/// How many lines, from the record downwards, are worth asking for: a goroutine that waits in one of our calls, not deep in its own, is about this deep.
+const FIRST_LINES: usize = 8;
+
 /// The record of a fiber. Always behind the pointer [`Fiber::new`] returns: never moved, never dropped, not `Send`. One
 /// cache line.
 #[repr(align(64))]
@@ -135,6 +138,14 @@ impl Fiber {
         // SAFETY: set when the body began; it points into the root frame, below which this runs.
         let yielder = unsafe { &*yielder };
         yielder.suspend(());
+    }
+
+    /// Asks for the cache lines that a resumption will touch first: the record, and the innermost frames of a shallow stack, which lie right below it.
+    #[inline]
+    pub(crate) fn prefetch(this: NonNull<Fiber>) {
+        for line in 0..FIRST_LINES {
+            sys::prefetch(this.addr().get() - line * mem::align_of::<Fiber>());
+        }
     }
 
     /// Whether an address lies in the stack of a fiber, one that is not ended.

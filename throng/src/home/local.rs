@@ -101,6 +101,12 @@ impl Local {
         !self.ready.oldest.get().is_null()
     }
 
+    /// The waiter that will be taken next.
+    #[inline]
+    pub(crate) fn peek_ready(&self) -> Option<NonNull<Waiter>> {
+        NonNull::new(self.ready.oldest.get().cast_mut()).map(Waiter::of_message)
+    }
+
     /// Takes the waiter that became ready first.
     #[inline]
     pub(crate) fn pop_ready(&self) -> Option<NonNull<Waiter>> {

@@ -53,7 +53,7 @@ impl Scheduler {
     /// Called once, after its run, still as the current waiter.
     pub(super) unsafe fn finish_outside(&self, task: NonNull<Header>, _: Ran, end_of_run: impl FnOnce()) {
         // SAFETY: run, completed once.
-        unsafe { task::complete(task, false) };
+        unsafe { task::complete(task, task::LINKED) };
         end_of_run();
         let mut outside = self.outside.lock();
         // SAFETY: in the list since `submit` (O1).

@@ -303,7 +303,15 @@ impl Worker {
 
     #[inline]
     fn pop_ready(&self) -> Option<NonNull<Header>> {
-        self.local.pop_ready().map(Header::of_waiter)
+        let task = self.local.pop_ready().map(Header::of_waiter);
+        // The one after it: its stack is likely to have left the cache, and there is time to fetch it while this one runs.
+        if let Some(next) = self.local.peek_ready().map(Header::of_waiter) {
+            // SAFETY: ready, so parked, so alive.
+            if let Some(fiber) = unsafe { next.as_ref() }.fiber() {
+                Fiber::prefetch(fiber);
+            }
+        }
+        task
     }
 
     /// A goroutine has nothing to do for now: gives the thread to another. Returns when it has been woken.

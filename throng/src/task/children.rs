@@ -14,7 +14,7 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Blocks, Header, List, Ran, complete, free, release};
+use super::{Blocks, Header, LINKED, List, Ran, complete, free, release};
 use crate::cancelled::Cancelled;
 use crate::home::local::{self, Local};
 use crate::home::{Home, Message};
@@ -208,10 +208,10 @@ pub(crate) unsafe fn finish(task: NonNull<Header>, ran: Ran, local: &Local, bloc
     let header = unsafe { task.as_ref() };
     let Some(owner) = header.owner() else { unreachable!("an outside task is finished by its runtime") };
     if ptr::eq(owner.home, local.home()) {
-        // SAFETY: its owner's list since `adopt`.
-        unsafe { owner.list.unlink(task) };
-        // SAFETY: run and unlinked.
-        let last = unsafe { complete(task, true) };
+        // SAFETY: in its owner's list since `adopt`, and this is its home.
+        let unlink = || unsafe { owner.list.unlink(task) };
+        // SAFETY: run.
+        let last = unsafe { complete(task, Some(unlink)) };
         end_of_run();
         if last {
             // SAFETY: nobody refers to it any more.
@@ -224,7 +224,7 @@ pub(crate) unsafe fn finish(task: NonNull<Header>, ran: Ran, local: &Local, bloc
             owner.mark_cancelled();
         }
         // SAFETY: run.
-        unsafe { complete(task, false) };
+        unsafe { complete(task, LINKED) };
         end_of_run();
         let deliver = if ran == Ran::Failed { deliver_failed } else { deliver_ended };
         // SAFETY: it has run, so its message is in no list; the runtime's reference keeps it until the delivery.

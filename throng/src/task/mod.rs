@@ -160,23 +160,25 @@ pub(crate) unsafe fn run(task: NonNull<Header>, skip: bool) -> Ran {
 
 /// The outcome is in place: hands it to the handle and wakes who waits for it, or drops it if there is no handle. Still part of the task's run (K2).
 ///
-/// `release` lets go of the runtime's reference in the same step. Returns whether the block is the caller's to free (only if `release`).
+/// With `unlink`, which takes the task out of its owner's list, it also lets go of the runtime's reference in the same step. Until the last of the task's own code
+/// has run it stays in that list, so that a cancellation finds it. Returns whether the block is the caller's to free (only with `unlink`).
 ///
 /// # Safety
-/// Called once, after `run`. With `release`, the task must have been unlinked from its owner.
+/// Called once, after `run`.
 #[inline]
-pub(crate) unsafe fn complete(task: NonNull<Header>, release: bool) -> bool {
+pub(crate) unsafe fn complete(task: NonNull<Header>, unlink: Option<impl FnOnce()>) -> bool {
     // SAFETY: the runtime's reference keeps it.
     let header = unsafe { task.as_ref() };
     if header.join.flags() & HANDLE != 0 {
         let mut join = header.join.lock();
         if *join.flags() & HANDLE != 0 {
             *join.flags() |= DONE;
-            if release {
+            if let Some(unlink) = unlink {
+                unlink();
                 *join.flags() &= !RUNTIME;
             }
             let woken = join.claim_all(0, |()| {});
-            // With `release`, this is our last touch of the block.
+            // With `unlink`, this is our last touch of the block.
             drop(join);
             drop(woken);
             return false;
@@ -184,13 +186,22 @@ pub(crate) unsafe fn complete(task: NonNull<Header>, release: bool) -> bool {
     }
     // SAFETY: no handle, so the outcome is still ours (K1, K2).
     unsafe { (header.vtable.drop_outcome)(task) };
-    release
+    match unlink {
+        Some(unlink) => {
+            unlink();
+            true
+        }
+        None => false,
+    }
 }
+
+/// For `complete` without an `unlink`.
+pub(crate) const LINKED: Option<fn()> = None;
 
 /// Lets go of the runtime's reference of a completed task. Returns whether the block is the caller's to free.
 ///
 /// # Safety
-/// Called once, if `complete` was called without `release`.
+/// Called once, if `complete` was called without `unlink`.
 pub(crate) unsafe fn release(task: NonNull<Header>) -> bool {
     // SAFETY: the runtime's reference keeps it.
     let header = unsafe { task.as_ref() };
@@ -260,7 +271,7 @@ pub(crate) unsafe fn discard(task: NonNull<Header>) {
     // SAFETY: never queued, so this is its one run.
     unsafe { run(task, true) };
     // SAFETY: just run.
-    unsafe { complete(task, false) };
+    unsafe { complete(task, LINKED) };
     // SAFETY: just completed.
     if unsafe { release(task) } {
         // SAFETY: nobody refers to it any more.

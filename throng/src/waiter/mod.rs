@@ -33,8 +33,6 @@ pub(crate) struct Waiter {
     /// The innermost `shield` around the running code; null: none.
     level: Cell<*const Level>,
     base: Level,
-    /// How often a park has returned `Cancelled`.
-    deliveries: Cell<u32>,
 }
 
 // SAFETY: the word is atomic, the message goes by H1, `home` is written before the waiter is shared through `arm` (W3), the rest is its home's (W4).
@@ -47,6 +45,14 @@ unsafe impl Send for Waiter {}
 pub(crate) struct Level {
     /// How many scopes and timeouts opened at this level want its parks to return `Cancelled`.
     interrupts: Cell<u32>,
+    /// How often a park at this level has returned `Cancelled`: lets a timeout know whether it was its own interrupt that was heeded.
+    deliveries: Cell<u32>,
+}
+
+impl Level {
+    fn new() -> Level {
+        Level { interrupts: Cell::new(0), deliveries: Cell::new(0) }
+    }
 }
 
 impl Waiter {
@@ -57,8 +63,7 @@ impl Waiter {
             word: Word::new(),
             home: Cell::new(ptr::null()),
             level: Cell::new(ptr::null()),
-            base: Level { interrupts: Cell::new(0) },
-            deliveries: Cell::new(0),
+            base: Level::new(),
         }
     }
 
@@ -111,11 +116,6 @@ impl Waiter {
         self.level().interrupts.get() != 0 || self.level.get().is_null() && self.word.is_cancelled()
     }
 
-    /// How often `Cancelled` has been returned so far: lets a timeout know whether it was its own interrupt that was heeded.
-    pub(crate) fn deliveries(&self) -> u32 {
-        self.deliveries.get()
-    }
-
     /// The place where an interrupt would count now. On the home's thread, by the running task.
     pub(crate) fn interrupt_point(&self) -> InterruptPoint {
         InterruptPoint { waiter: NonNull::from(self), level: NonNull::from(self.level()) }
@@ -129,7 +129,7 @@ impl Waiter {
                 self.0.level.set(self.1);
             }
         }
-        let level = Level { interrupts: Cell::new(0) };
+        let level = Level::new();
         let _restore = Restore(self, self.level.replace(&level));
         f()
     }
@@ -141,7 +141,8 @@ impl Waiter {
     }
 
     fn cancelled(&self) -> Cancelled {
-        self.deliveries.set(self.deliveries.get().wrapping_add(1));
+        let deliveries = &self.level().deliveries;
+        deliveries.set(deliveries.get().wrapping_add(1));
         Cancelled::new()
     }
 }
@@ -173,13 +174,13 @@ impl InterruptPoint {
         }
     }
 
-    /// How often `Cancelled` has been returned to the task.
+    /// How often `Cancelled` has been returned at this level.
     ///
     /// # Safety
     /// As for `interrupt`.
     pub(crate) unsafe fn deliveries(&self) -> u32 {
         // SAFETY: as in `interrupt`.
-        unsafe { self.waiter.as_ref() }.deliveries()
+        unsafe { self.level.as_ref() }.deliveries.get()
     }
 
     /// Takes one `interrupt` back.
