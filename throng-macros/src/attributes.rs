@@ -66,8 +66,8 @@ impl Settings {
 
 pub(crate) fn expand(kind: Kind, arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let settings = Settings::parse(kind, arguments)?;
-    let ItemFn { attrs, vis, sig, block } = syn::parse2(item)
-        .map_err(|error| Error::new(error.span(), format!("{} goes on a function with a body: {error}", kind.name())))?;
+    let ItemFn { attrs, vis, sig, block } =
+        syn::parse2(item).map_err(|error| Error::new(error.span(), format!("{} goes on a function with a body: {error}", kind.name())))?;
 
     if let Some(token) = &sig.asyncness {
         let advice = format!("{} goes on a plain `fn`: the body runs as a goroutine, which waits without `await`", kind.name());
@@ -104,4 +104,115 @@ pub(crate) fn expand(kind: Kind, arguments: TokenStream, item: TokenStream) -> R
             #call
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(kind: Kind, arguments: TokenStream, item: TokenStream) -> String {
+        match expand(kind, arguments, item) {
+            Ok(tokens) => tokens.to_string().replace(' ', ""),
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    #[test]
+    fn functions() {
+        let main = expanded(
+            Kind::Main,
+            quote!(),
+            quote!(
+                fn main() -> Result<(), E> {
+                    f()?;
+                    Ok(())
+                }
+            ),
+        );
+        assert_eq!(main, "fnmain()->Result<(),E>{::throng::run(||->Result<(),E>{f()?;Ok(())})}");
+        let test = expanded(
+            Kind::Test,
+            quote!(workers = 2, stack_size = 1 << 16),
+            quote!(
+                #[ignore]
+                fn works() {}
+            ),
+        );
+        assert!(test.starts_with("#[::core::prelude::v1::test]#[ignore]fnworks(){"), "{test}");
+        assert!(test.contains(".workers(2).stack_size(1<<16).build()"), "{test}");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (kind, arguments, item, message) in [
+            (
+                Kind::Main,
+                quote!(),
+                quote!(
+                    async fn main() {}
+                ),
+                "goes on a plain `fn`",
+            ),
+            (
+                Kind::Main,
+                quote!(),
+                quote!(
+                    fn main(x: u8) {}
+                ),
+                "takes no arguments",
+            ),
+            (
+                Kind::Main,
+                quote!(),
+                quote!(
+                    fn start() {}
+                ),
+                "goes on `fn main`",
+            ),
+            (
+                Kind::Main,
+                quote!(threads = 2),
+                quote!(
+                    fn main() {}
+                ),
+                "takes `workers = n`",
+            ),
+            (
+                Kind::Main,
+                quote!(workers = 2, workers = 3),
+                quote!(
+                    fn main() {}
+                ),
+                "given twice",
+            ),
+            (
+                Kind::Test,
+                quote!(),
+                quote!(
+                    fn t<T>() {}
+                ),
+                "is not generic",
+            ),
+            (
+                Kind::Test,
+                quote!(),
+                quote!(
+                    #[test]
+                    fn t() {}
+                ),
+                "is a `#[test]` already",
+            ),
+            (
+                Kind::Test,
+                quote!(),
+                quote!(
+                    struct S;
+                ),
+                "goes on a function",
+            ),
+        ] {
+            let error = expanded(kind, arguments, item);
+            assert!(error.starts_with("error: ") && error.contains(message), "{error}");
+        }
+    }
 }

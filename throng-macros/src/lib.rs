@@ -67,9 +67,7 @@ pub fn select(input: TokenStream) -> TokenStream {
 /// With arguments, of a runtime with these properties: `#[throng::main(workers = 2, stack_size = 128 * 1024)]`.
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    attributes::expand(attributes::Kind::Main, arguments.into(), item.into())
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    attributes::expand(attributes::Kind::Main, arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// A `#[test]` that runs as the first goroutine of a runtime of its own. Takes the same arguments as [`macro@main`].
@@ -77,7 +75,5 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Other attributes (`#[ignore]`, `#[should_panic]`) and result types work as they do with `#[test]`.
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    attributes::expand(attributes::Kind::Test, arguments.into(), item.into())
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    attributes::expand(attributes::Kind::Test, arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -6,8 +6,10 @@
 //! becomes
 //! ```text
 //! {
-//!     let chosen = match (receiver(&rx), (sender(&tx), x)) {      // operands: evaluated once, in order; temporaries live until the choice is made
+//!     let chosen = match (&rx, (&tx, x)) {                         // operands: evaluated once, in order; temporaries live until the choice is made
 //!         (operand_0, operand_1) => {
+//!             let operand_0 = receiver(operand_0);                 // coerced: a receiver, or what derefs to one
+//!             let operand_1 = (sender(operand_1.0), operand_1.1);
 //!             let mut place_0 = pin!(recv_place(operand_0));       // what peers reach while this waits
 //!             let mut place_1 = pin!(send_place(operand_1.0, operand_1.1));
 //!             let mut arm_0 = recv_arm(operand_0, place_0.as_mut());
@@ -49,12 +51,7 @@ enum Kind {
     Recv { receiver: Expr },
     Send { sender: Expr, item: Expr },
     After { timeout: Expr },
-}
-
-/// An arm as it is written.
-enum Written {
-    Arm(Arm),
-    Default(Expr),
+    Default,
 }
 
 const FORMS: &str = "an arm is `recv(receiver) -> pattern => body`, `send(sender, item) -> pattern => body`, `after(duration) => body` or `default => body`";
@@ -65,33 +62,29 @@ impl Parse for Select {
         // `default(duration)` counts as a default too.
         let mut defaults = false;
         while !input.is_empty() {
-            let name = input.fork().parse::<Ident>().ok();
-            let written = input.parse()?;
-            if let Some(name) = name.filter(|name| name == "default") {
-                if defaults {
-                    return Err(Error::new(name.span(), "a select has one `default`"));
-                }
-                defaults = true;
+            if let Ok(name) = input.fork().parse::<Ident>()
+                && name == "default"
+                && std::mem::replace(&mut defaults, true)
+            {
+                return Err(Error::new(name.span(), "a select has one `default`"));
             }
-            let body = match written {
-                Written::Arm(arm) => {
-                    select.arms.push(arm);
-                    &select.arms[select.arms.len() - 1].body
-                }
-                Written::Default(body) => &*select.default.insert(body),
-            };
+            let arm: Arm = input.parse()?;
             if input.peek(Token![,]) {
                 input.parse::<Token![,]>()?;
-            } else if !input.is_empty() && !ends_by_itself(body) {
+            } else if !input.is_empty() && !ends_by_itself(&arm.body) {
                 return Err(input.error("expected `,` after the arm's body"));
+            }
+            match arm.kind {
+                Kind::Default => select.default = Some(arm.body),
+                _ => select.arms.push(arm),
             }
         }
         Ok(select)
     }
 }
 
-impl Parse for Written {
-    fn parse(input: ParseStream<'_>) -> Result<Written> {
+impl Parse for Arm {
+    fn parse(input: ParseStream<'_>) -> Result<Arm> {
         let name: Ident = input.parse().map_err(|error| Error::new(error.span(), FORMS))?;
         let kind = match name.to_string().as_str() {
             "recv" => {
@@ -116,14 +109,13 @@ impl Parse for Written {
                         if !inside.is_empty() {
                             return Err(inside.error("expected one duration"));
                         }
-                        let body = body(input)?;
-                        return Ok(Written::Arm(Arm { kind: Kind::After { timeout }, pattern: None, body }));
+                        return Ok(Arm { kind: Kind::After { timeout }, pattern: None, body: body(input)? });
                     }
                 }
                 if input.peek(Token![->]) {
                     return Err(input.error("`default` has no value to bind"));
                 }
-                return Ok(Written::Default(body(input)?));
+                return Ok(Arm { kind: Kind::Default, pattern: None, body: body(input)? });
             }
             other => return Err(Error::new(name.span(), format!("unknown arm `{other}`: {FORMS}"))),
         };
@@ -135,7 +127,7 @@ impl Parse for Written {
         } else {
             return Err(input.error(format!("expected `-> pattern`: the result of `{name}` must be bound, if only to `_`")));
         };
-        Ok(Written::Arm(Arm { kind, pattern, body: body(input)? }))
+        Ok(Arm { kind, pattern, body: body(input)? })
     }
 }
 
@@ -177,6 +169,12 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     let ok = quote_spanned!(here=> ::core::result::Result::Ok);
     let err = quote_spanned!(here=> ::core::result::Result::Err);
 
+    // What the library returns: of a select with a default, an option.
+    let (success, failure) = match default {
+        Some(_) => (quote_spanned!(here=> ::core::option::Option::Some), quote_spanned!(here=> ::core::option::Option::None => #err(()),)),
+        None => (ok.clone(), quote_spanned!(here=> #err(cancelled) => #err(cancelled),)),
+    };
+
     let mut operands = Vec::new();
     let mut names = Vec::new();
     let mut places = Vec::new();
@@ -186,27 +184,29 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     for (at, Arm { kind, pattern, body }) in arms.iter().enumerate() {
         let (operand, place, arm) = (name("operand", at), name("place", at), name("arm", at));
         let (expression, prepare) = match kind {
-            Kind::Recv { receiver } => (
-                coerced(&private, "receiver", quote!(&#receiver), receiver.span()),
-                quote_spanned! {here=>
+            Kind::Recv { receiver } => {
+                let coerced = coerced(&private, "receiver", &quote!(#operand), receiver.span());
+                let prepare = quote_spanned! {here=>
+                    let #operand = #coerced;
                     let mut #place = ::core::pin::pin!(#private::recv_place(#operand));
                     let mut #arm = #private::recv_arm(#operand, #place.as_mut());
-                },
-            ),
-            Kind::Send { sender, item } => {
-                let sender = coerced(&private, "sender", quote!(&#sender), sender.span());
-                (
-                    quote_spanned!(here=> (#sender, #item)),
-                    quote_spanned! {here=>
-                        let mut #place = ::core::pin::pin!(#private::send_place(#operand.0, #operand.1));
-                        let mut #arm = #private::send_arm(#operand.0, #place.as_mut());
-                    },
-                )
+                };
+                (quote_spanned!(here=> &#receiver), prepare)
             }
-            Kind::After { timeout } => (
-                coerced(&private, "duration", quote!(#timeout), timeout.span()),
-                quote_spanned!(here=> let mut #arm = #private::after_arm(#operand);),
-            ),
+            Kind::Send { sender, item } => {
+                let coerced = coerced(&private, "sender", &quote_spanned!(here=> #operand.0), sender.span());
+                let prepare = quote_spanned! {here=>
+                    let #operand = (#coerced, #operand.1);
+                    let mut #place = ::core::pin::pin!(#private::send_place(#operand.0, #operand.1));
+                    let mut #arm = #private::send_arm(#operand.0, #place.as_mut());
+                };
+                (quote_spanned!(here=> (&#sender, #item)), prepare)
+            }
+            Kind::After { timeout } => {
+                let coerced = coerced(&private, "duration", &quote!(#operand), timeout.span());
+                (quote!(#timeout), quote_spanned!(here=> let mut #arm = #private::after_arm(#coerced);))
+            }
+            Kind::Default => unreachable!("a default is kept apart"),
         };
         operands.push(expression);
         names.push(operand);
@@ -214,12 +214,13 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
         list.push(quote_spanned!(here=> #private::any(&mut #arm)));
         // The N-th choice is Rest(Rest(..First(value))).
         let nested = |value: TokenStream| {
-            (0..at).fold(quote_spanned!(here=> #private::Chosen::First(#value)), |inner, _| {
-                quote_spanned!(here=> #private::Chosen::Rest(#inner))
-            })
+            (0..at).fold(
+                quote_spanned!(here=> #private::Chosen::First(#value)),
+                |inner, _| quote_spanned!(here=> #private::Chosen::Rest(#inner)),
+            )
         };
         let result = nested(quote_spanned!(here=> #arm.result()));
-        choices.push(quote_spanned!(here=> #ok(#at) => #ok(#result),));
+        choices.push(quote_spanned!(here=> #success(#at) => #ok(#result),));
         let value = Ident::new("value", here);
         let matched = nested(quote_spanned!(here=> #value));
         let bind = match pattern {
@@ -231,30 +232,30 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     let rest = (0..arms.len()).fold(quote_spanned!(here=> #private::Nothing), |rest, _| quote_spanned!(here=> #private::Chosen<_, #rest>));
     let nothing = (0..arms.len()).fold(quote_spanned!(here=> nothing), |inner, _| quote_spanned!(here=> #private::Chosen::Rest(#inner)));
 
-    let (call, failure, otherwise) = match &default {
-        Some(body) => (quote_spanned!(here=> #private::poll), quote_spanned!(here=> ()), quote_spanned!(here=> #err(()) => { #body })),
-        None => (quote_spanned!(here=> #private::wait), quote_spanned!(here=> _), quote!()),
+    let (call, error) = match default {
+        Some(_) => (quote_spanned!(here=> #private::poll), quote_spanned!(here=> ())),
+        None => (quote_spanned!(here=> #private::wait), quote_spanned!(here=> _)),
     };
     let choose = quote_spanned! {here=>
-        let chosen: ::core::result::Result<#rest, #failure> = match (#(#operands,)*) {
+        let chosen: ::core::result::Result<#rest, #error> = match (#(#operands,)*) {
             (#(#names,)*) => {
                 #(#places)*
                 match #call([#(#list),*]) {
                     #(#choices)*
-                    #ok(_) => ::core::unreachable!(),
-                    #err(failure) => #err(failure),
+                    #success(_) => ::core::unreachable!(),
+                    #failure
                 }
             }
         };
     };
     // Without a default, the bodies' value is wrapped. If all bodies diverge, the wrapping is unreachable, which is not the user's fault.
     Ok(match default {
-        Some(_) => quote_spanned! {here=> {
+        Some(body) => quote_spanned! {here=> {
             #choose
             match chosen {
                 #(#bodies)*
                 #ok(#nothing) => match nothing {},
-                #otherwise
+                #err(()) => { #body }
             }
         }},
         None => quote_spanned! {here=> {
@@ -272,9 +273,51 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     })
 }
 
-/// A call that says, at the operand, of which type it must be.
-fn coerced(private: &TokenStream, function: &str, operand: TokenStream, span: Span) -> TokenStream {
+/// A call that says, at the operand's place, of which type it must be, and takes a reference to it, to a box of it, and so on.
+fn coerced(private: &TokenStream, function: &str, operand: &TokenStream, span: Span) -> TokenStream {
     let function = Ident::new(function, span.resolved_at(Span::mixed_site()));
     let span = function.span();
     quote_spanned!(span=> #private::#function(#operand))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(input: TokenStream) -> String {
+        expand(input).expect_err("not a select").to_string()
+    }
+
+    #[test]
+    fn forms() {
+        for good in [
+            quote!(),
+            quote!(recv(rx) -> v => v, send(tx, 1) -> _ => (), after(d) => (), default => ()),
+            quote!(recv(rx,) -> (a | b) => {} send(tx, f(1, 2),) -> mut r => {} after(d) -> t => if x {} else {} default() => {}),
+            quote!(recv(rx) -> Ok(v) | Err(v) => v),
+            quote!(default(d) => {}),
+        ] {
+            let outcome = expand(good.clone());
+            assert_eq!(outcome.is_ok(), !good.to_string().contains("Ok (v) | Err"), "{good}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (input, message) in [
+            (quote!(receive(rx) -> v => v), "unknown arm `receive`"),
+            (quote!(recv(rx) => v), "expected `-> pattern`"),
+            (quote!(send(tx) -> r => r), "expected 2 operands"),
+            (quote!(recv(rx, 1) -> r => r), "expected 1 operand"),
+            (quote!(after() => ()), "expected 1 operand"),
+            (quote!(default => (), default => ()), "a select has one `default`"),
+            (quote!(default(d) => (), default => ()), "a select has one `default`"),
+            (quote!(default -> x => ()), "`default` has no value to bind"),
+            (quote!(recv(rx) -> v => v recv(rx) -> w => w), "expected `,`"),
+            (quote!(1 => 2), "an arm is `recv(receiver)"),
+        ] {
+            let error = error(input);
+            assert!(error.contains(message), "{error}");
+        }
+    }
 }

@@ -45,16 +45,6 @@ impl<T> SpinLock<T> {
         SpinGuard { flags: self.word.acquire(), lock: self }
     }
 
-    /// Takes the lock if it is free.
-    #[inline]
-    pub(crate) fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
-        self.word.try_acquire().map(|flags| SpinGuard { flags, lock: self })
-    }
-
-    pub(crate) fn into_inner(self) -> T {
-        self.value.into_inner()
-    }
-
     /// The guard again, if it was this lock's.
     #[inline]
     pub(crate) fn resume<'a>(&'a self, held: Held<'a>) -> Result<SpinGuard<'a, T>, Held<'a>> {

@@ -164,8 +164,7 @@ pub(crate) fn flag<T>(state: &mut SpinGuard<'_, State<T>>) {
 
 impl<T> Shared<T> {
     pub(super) fn new(capacity: usize) -> Arc<Shared<T>> {
-        let state =
-            State { buffer: VecDeque::new(), capacity, closed: false, receivers: WaitQueue::new(), senders: WaitQueue::new() };
+        let state = State { buffer: VecDeque::new(), capacity, closed: false, receivers: WaitQueue::new(), senders: WaitQueue::new() };
         Arc::new(Shared {
             state: SpinLock::with_flags(state, if capacity == 0 { 0 } else { MAY_SEND }),
             senders: AtomicUsize::new(1),
@@ -247,12 +246,7 @@ impl<T> Shared<T> {
 
     #[cold]
     #[inline(never)]
-    fn wait_to_send<'a>(
-        &'a self,
-        mut state: SpinGuard<'a, State<T>>,
-        item: T,
-        deadline: Option<Instant>,
-    ) -> Result<(), (Missed, T)> {
+    fn wait_to_send<'a>(&'a self, mut state: SpinGuard<'a, State<T>>, item: T, deadline: Option<Instant>) -> Result<(), (Missed, T)> {
         local::with(|local| {
             let Ok(wait) = arm(local, Heeds::Everything) else {
                 drop(state);

@@ -48,7 +48,8 @@ impl Resting {
             noted: Cell::new(false),
             quiet: Cell::new(0),
             seen: (0..workers).map(|_| Cell::new(Seen::default())).collect(),
-            tidy: Cell::new(true),
+            // A worker may work from its first moment on, and rest with a burst behind it.
+            tidy: Cell::new(false),
         }
     }
 }
@@ -109,7 +110,7 @@ impl Worker {
         let scheduler = self.scheduler();
         loop {
             let now = Instant::now();
-            if self.look_and_steal(now) || !scheduler.global.is_empty() || scheduler.is_closing() {
+            if self.look_and_steal(now) || !scheduler.global.is_empty() || self.must_notice_closing() {
                 return;
             }
             if self.resting.quiet.get() >= QUIET_LOOKS {

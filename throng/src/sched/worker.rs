@@ -168,6 +168,7 @@ pub(super) unsafe fn deliver_exit(_: NonNull<Message>, _: &Local) {
 ///     }
 /// });
 /// ```
+#[inline]
 pub fn yield_now() -> Result<(), Cancelled> {
     crate::cancel::check()?;
     on_worker(|worker| match worker {
@@ -281,7 +282,7 @@ impl Worker {
     }
 
     /// Suspends the running fiber in favour of `fiber`.
-    #[inline]
+    #[inline(always)]
     fn switch_to(&self, fiber: NonNull<Fiber>) {
         let Some(running) = self.fiber.get() else { unreachable!("called on a fiber") };
         self.next.set(Some(fiber));
@@ -290,7 +291,7 @@ impl Worker {
     }
 
     /// Suspends the running fiber in favour of a goroutine that is ready.
-    #[inline]
+    #[inline(always)]
     fn go_to(&self, task: NonNull<Header>) {
         // SAFETY: ready, so parked, so alive.
         let header = unsafe { task.as_ref() };
@@ -315,7 +316,10 @@ impl Worker {
     }
 
     /// A goroutine has nothing to do for now: gives the thread to another. Returns when it has been woken.
-    #[inline]
+    ///
+    /// Inlined, like all that lies between a goroutine's call and the switch: a return after a switch is predicted from the calls of whoever ran
+    /// before, that is wrongly, and costs more than the switch.
+    #[inline(always)]
     fn switch_away(&self) {
         add(&self.counters().parked, 1);
         let straight = self.straight.get();
@@ -327,11 +331,20 @@ impl Worker {
         } else {
             self.switch_to_loop();
         }
-        if self.shaken && rng::below(8) == 0 {
-            self.step_back();
+        if self.shaken {
+            self.shake();
         }
     }
 
+    #[cold]
+    fn shake(&self) {
+        if rng::below(8) == 0 {
+            self.local.push_ready(self.local.current());
+            self.switch_to_loop();
+        }
+    }
+
+    #[inline(always)]
     fn switch_to_loop(&self) {
         self.straight.set(0);
         self.local.set_current(ptr::null());
@@ -339,6 +352,7 @@ impl Worker {
         self.switch_to(fiber);
     }
 
+    #[inline(always)]
     fn step_back(&self) {
         let nobody_else = !self.local.has_ready() && self.peer().queue.is_empty();
         let straight = self.straight.get();
@@ -430,6 +444,11 @@ impl Worker {
     #[inline]
     fn resting_or_alone(&self) -> bool {
         self.local.has_alarms() && !self.local.has_ready() || self.scheduler.is_closing()
+    }
+
+    /// Whether the runtime closes and this worker has still to do something about it.
+    pub(super) fn must_notice_closing(&self) -> bool {
+        self.scheduler.is_closing() && (!self.root_closing.get() || self.root_counted.get() && self.root.is_empty())
     }
 
     /// What has to be done now and then.

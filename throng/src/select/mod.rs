@@ -107,13 +107,10 @@ pub mod __private {
         choose::wait(&mut arms, &mut [const { Seat::EMPTY }; N])
     }
 
-    /// Tries the arms and returns the number of the one that was ready.
-    ///
-    /// # Errors
-    /// There was a moment at which none was.
+    /// Tries the arms and returns the number of the one that was ready. `None`: there was a moment at which none was.
     #[inline]
-    pub fn poll<'a, const N: usize>(mut arms: [AnyArm<'_, 'a>; N]) -> Result<usize, ()> {
+    pub fn poll<'a, const N: usize>(mut arms: [AnyArm<'_, 'a>; N]) -> Option<usize> {
         const { assert!(N < choose::MOST, "too many arms") };
-        choose::poll(&mut arms, &mut [const { Seat::EMPTY }; N]).ok_or(())
+        choose::poll(&mut arms, &mut [const { Seat::EMPTY }; N])
     }
 }

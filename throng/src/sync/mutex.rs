@@ -69,10 +69,7 @@ enum Want {
 impl<T> Mutex<T> {
     /// A mutex around `value`, not held.
     pub fn new(value: T) -> Mutex<T> {
-        Mutex {
-            gate: SpinLock::new(Gate { held: false, coming: false, waiters: WaitQueue::new() }),
-            value: UnsafeCell::new(value),
-        }
+        Mutex { gate: SpinLock::new(Gate { held: false, coming: false, waiters: WaitQueue::new() }), value: UnsafeCell::new(value) }
     }
 
     /// Waits until nobody holds the mutex and takes it. Dropping the guard releases it.

@@ -113,8 +113,7 @@ fn sieve1() {
             let from = std::mem::replace(&mut rx, filtered);
             tasks.go(move || filter(from, tx, prime));
         }
-        let known =
-            [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97];
+        let known = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97];
         assert_eq!(primes, known);
         // The receiver is dropped: the chain comes down by itself, from the end to the generator.
     });

@@ -186,7 +186,11 @@ fn cancelled_operations_happen_or_do_not() {
                 for _ in 0..round % 5 {
                     pause();
                 }
-                if round % 3 == 0 { receiver.cancel() } else { sender.cancel() }
+                if round % 3 == 0 {
+                    receiver.cancel()
+                } else {
+                    sender.cancel()
+                }
                 let (received, rx) = match receiver.join() {
                     Ok(end) => end,
                     Err(throng::JoinError::TaskCancelled) => {

@@ -196,7 +196,7 @@ fn nonblock_select_race() {
             let ((a, ra), (b, rb)) = (bounded(1), bounded(1));
             let (told, tell) = bounded(1);
             a.send(1).unwrap();
-            let other = ra.clone();
+            let (other, keep) = (ra.clone(), rb.clone());
             tasks.go(move || {
                 let found = select! { recv(ra) -> _ => true, recv(rb) -> _ => true, default => false };
                 told.send(found).unwrap();
@@ -205,6 +205,7 @@ fn nonblock_select_race() {
             let _ = other.try_recv();
             assert_eq!(tell.recv(), Ok(true), "default ran though an item was there all the time");
             tasks.join();
+            drop(keep);
         }
     });
 }
@@ -269,7 +270,7 @@ fn select_stress() {
         for (tx, rx) in &channels {
             let (tx, rx) = (tx.clone(), rx.clone());
             tasks.go(move || (0..n).for_each(|i| tx.send(i).unwrap()));
-            tasks.go(move || (0..n).for_each(|_| drop(rx.recv().unwrap())));
+            tasks.go(move || (0..n).for_each(|_| assert!(rx.recv().is_ok())));
         }
         let senders = channels.each_ref().map(|(tx, _)| tx.clone());
         tasks.go(move || {
@@ -352,7 +353,7 @@ fn select_duplicate_channel() {
         });
         let waits = |tasks: &Tasks| {
             let rc = rc.clone();
-            tasks.go(move || drop(rc.recv()));
+            tasks.go(move || assert!(rc.recv().is_ok()));
         };
         pause();
         waits(tasks);
