@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::sched::{Metrics, Plan, Scheduler, on_worker};
-use crate::spawn::{JoinError, JoinHandle, SpawnError, start};
+use crate::spawn::{JoinError, JoinHandle, Place, SpawnError, start};
 use crate::task::{NoScope, Spec};
 use crate::waiter::Heeds;
 
@@ -87,7 +87,7 @@ impl Runtime {
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         let spec = Spec { site: Location::caller(), name: Some("main".into()) };
         // SAFETY: the wait below heeds nothing, so we are not left before `f` has ended.
-        let handle = unsafe { start(spec, NoScope::new(), f, None, Some(self)) }.unwrap_or_else(|error| error.refuse());
+        let handle = unsafe { start(spec, NoScope::new(), f, None, Place::On(&self.scheduler)) }.unwrap_or_else(|error| error.refuse());
         match handle.join_heeding(Heeds::Nothing) {
             Ok(value) => value,
             Err(JoinError::Panicked(panic)) => panic.resume(),
@@ -120,7 +120,7 @@ impl Runtime {
     {
         let spec = Spec { site: Location::caller(), name: None };
         // SAFETY: nothing is borrowed.
-        unsafe { start(spec, NoScope::new(), f, None, Some(self)) }
+        unsafe { start(spec, NoScope::new(), f, None, Place::On(&self.scheduler)) }
     }
 
     /// What is known of its workers so far.
@@ -217,13 +217,19 @@ impl Builder {
 }
 
 /// The one that plain threads use when they have made none. Started at first use, never shut down.
+static DEFAULT: OnceLock<Runtime> = OnceLock::new();
+
+/// Whether this is the default runtime's.
+pub(crate) fn is_default(scheduler: &Scheduler) -> bool {
+    DEFAULT.get().is_some_and(|runtime| ptr::eq(runtime.scheduler(), scheduler))
+}
+
+/// The default runtime. A failure to start it is not kept: the next caller may have more luck.
 pub(crate) fn default_runtime() -> Result<&'static Runtime, Arc<io::Error>> {
-    static DEFAULT: OnceLock<Runtime> = OnceLock::new();
     static STARTING: Mutex<()> = Mutex::new(());
     if let Some(runtime) = DEFAULT.get() {
         return Ok(runtime);
     }
-    // A failure is not kept: the next caller may have more luck.
     let _starting = STARTING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     if DEFAULT.get().is_none() {
         let runtime = Runtime::new().map_err(Arc::new)?;

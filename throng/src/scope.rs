@@ -11,11 +11,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::ptr;
 
 use crate::cancelled::Cancelled;
 use crate::home::local;
 use crate::lock::SpinLock;
-use crate::spawn::{JoinError, JoinHandle, SpawnError, start};
+use crate::sched::{Scheduler, on_worker};
+use crate::spawn::{JoinError, JoinHandle, Place, SpawnError, start};
 use crate::task::children::Children;
 use crate::task::{Outcome, Ran, Report, Spec};
 use crate::waiter::unwinding;
@@ -27,7 +29,7 @@ use crate::waiter::unwinding;
 ///
 /// A goroutine that returns `Err` because it was itself [cancelled](ScopedJoinHandle::cancel) does not fail the scope.
 ///
-/// Works from plain threads too: the children run on the default runtime.
+/// The goroutines run on the runtime of the caller, wherever they are started from. Works from plain threads too: there they run on the default runtime.
 ///
 /// # Errors
 /// The first failure; or `E::from(`[`Cancelled`]`)` if the caller is cancelled while the scope waits, in which case the children have been
@@ -112,7 +114,8 @@ where
         if unwinding() && !local.is_thread() {
             return Err(E::from(Cancelled::new()));
         }
-        let scope = Scope { children: Children::new(local.home()), failure: SpinLock::new(None), _env: PhantomData, _scope: PhantomData };
+        let runtime = on_worker(|worker| worker.map_or(ptr::null(), |worker| ptr::from_ref(worker.scheduler()).cast()));
+        let scope = Scope { children: Children::new(local.home(), runtime), failure: SpinLock::new(None), _env: PhantomData, _scope: PhantomData };
         scope.children.interrupts(local.current().interrupt_point());
         let value = match catch_unwind(AssertUnwindSafe(|| f(&scope))) {
             Ok(Ok(value)) => Some(value),
@@ -274,8 +277,12 @@ where
     {
         let spec = Spec { site: Location::caller(), name: self.name };
         let report = ScopeReport::<E, R> { scope: self.scope, _returned: PhantomData };
+        let children = self.scope.children;
+        // The runtime of the scope, wherever this is called: the present one might end before the scope does.
+        // SAFETY: the scope's task runs on that runtime, which waits for it; and the scope does not return before we do (C2).
+        let place = unsafe { children.runtime().cast::<Scheduler>().as_ref() }.map_or(Place::Default, Place::On);
         // SAFETY: the scope does not return before its children have ended, and what `f` borrows outlives it.
-        let handle = unsafe { start(spec, report, f, Some(self.scope.children), None) }?;
+        let handle = unsafe { start(spec, report, f, Some(children), place) }?;
         Ok(ScopedJoinHandle { handle, _scope: PhantomData })
     }
 }

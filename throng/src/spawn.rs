@@ -13,7 +13,7 @@ use crate::cancelled::Cancelled;
 use crate::fiber::OutOfStacks;
 use crate::home::local;
 use crate::rt;
-use crate::sched::on_worker;
+use crate::sched::{Scheduler, on_worker};
 use crate::task::children::Children;
 use crate::task::{self, Header, NoScope, Outcome, Report, Spec, payload_text};
 use crate::waiter::{Heeds, arm};
@@ -106,28 +106,37 @@ impl Task {
     {
         let spec = Spec { site: Location::caller(), name: self.name };
         // SAFETY: nothing is borrowed.
-        unsafe { start(spec, NoScope::new(), f, None, None) }
+        unsafe { start(spec, NoScope::new(), f, None, Place::Here) }
     }
 }
 
-/// Makes a task and hands it to the scheduler: as a child of `owner`, else of the root of `runtime`, else of the present or the default one.
+/// On which runtime a task is to run.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// The present one, or the default one.
+    Here,
+    On(&'a Scheduler),
+    Default,
+}
+
+/// Makes a task and hands it to the scheduler: as a child of `owner`, else of the root of the runtime at `place`.
 ///
 /// # Safety
-/// `owner`, if any, waits for the task before anything `F` and `R` borrow is gone.
+/// `owner`, if any, waits for the task before anything `F` and `R` borrow is gone, and before the runtime at `place` can be shut down.
 #[inline]
 pub(crate) unsafe fn start<F, R>(
     spec: Spec,
     report: R,
     f: F,
     owner: Option<&Children>,
-    runtime: Option<&rt::Runtime>,
+    place: Place<'_>,
 ) -> Result<JoinHandle<R::Value>, SpawnError>
 where
     F: FnOnce() -> R::Returned,
     R: Report,
 {
     on_worker(|worker| {
-        if let Some(worker) = worker.filter(|worker| runtime.is_none_or(|runtime| ptr::eq(runtime.scheduler(), worker.scheduler()))) {
+        if let Some(worker) = worker.filter(|worker| place.is_at(worker.scheduler())) {
             if let Some(refused) = worker.scheduler().out_of_stacks() {
                 return Err(SpawnError(Refusal::Stacks(refused)));
             }
@@ -138,9 +147,9 @@ where
             // SAFETY: new, so this is its one handle.
             return Ok(unsafe { JoinHandle::new(task) });
         }
-        let scheduler = match runtime {
-            Some(runtime) => runtime.scheduler(),
-            None => rt::default_runtime().map_err(|error| SpawnError(Refusal::Runtime(error)))?.scheduler(),
+        let scheduler = match place {
+            Place::On(scheduler) => scheduler,
+            Place::Here | Place::Default => rt::default_runtime().map_err(|error| SpawnError(Refusal::Runtime(error)))?.scheduler(),
         };
         if let Some(refused) = scheduler.out_of_stacks() {
             return Err(SpawnError(Refusal::Stacks(refused)));
@@ -163,6 +172,17 @@ where
         }
         Ok(handle)
     })
+}
+
+impl Place<'_> {
+    #[inline]
+    fn is_at(self, present: &Scheduler) -> bool {
+        match self {
+            Place::Here => true,
+            Place::On(scheduler) => ptr::eq(scheduler, present),
+            Place::Default => rt::is_default(present),
+        }
+    }
 }
 
 /// Why a goroutine could not be started. `Display` names the limit that was met.

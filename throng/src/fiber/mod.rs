@@ -52,9 +52,6 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 /// corosensei pushes, and the red zone.
 const SWITCH_ROOM: usize = 1024;
 
-/// How many lines, from the record downwards, are worth asking for: a goroutine that waits in one of our calls, not deep in its own, is about this deep.
-const FIRST_LINES: usize = 8;
-
 /// The record of a fiber. Always behind the pointer [`Fiber::new`] returns: never moved, never dropped, not `Send`. One
 /// cache line.
 #[repr(align(64))]
@@ -140,12 +137,20 @@ impl Fiber {
         yielder.suspend(());
     }
 
-    /// Asks for the cache lines that a resumption will touch first: the record, and the innermost frames of a shallow stack, which lie right below it.
-    #[inline]
-    pub(crate) fn prefetch(this: NonNull<Fiber>) {
-        for line in 0..FIRST_LINES {
-            sys::prefetch(this.addr().get() - line * mem::align_of::<Fiber>());
-        }
+    /// Asks for the cache lines that a resumption will touch first: the link below the record, and the innermost frames.
+    ///
+    /// # Safety
+    /// `this` is suspended.
+    #[inline(always)]
+    pub(crate) unsafe fn prefetch(this: NonNull<Fiber>) {
+        const LINE: usize = mem::align_of::<Fiber>();
+        // SAFETY: the record lives.
+        let depth = unsafe { (*this.as_ptr()).depth.get() };
+        crate::shim::prefetch(this.addr().get() - LINE);
+        crate::shim::prefetch(depth.wrapping_sub(LINE));
+        crate::shim::prefetch(depth);
+        crate::shim::prefetch(depth.wrapping_add(LINE));
+        crate::shim::prefetch(depth.wrapping_add(2 * LINE));
     }
 
     /// Whether an address lies in the stack of a fiber, one that is not ended.

@@ -170,15 +170,3 @@ pub(super) fn stack_pointer() -> usize {
     }
     pointer
 }
-
-/// Asks for the cache line at an address, which need not be mapped.
-#[inline(always)]
-pub(super) fn prefetch(address: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults and changes nothing but the cache.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::without_provenance(address));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}

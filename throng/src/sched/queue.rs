@@ -99,9 +99,12 @@ impl<T> Queue<T> {
         self.len.load(Ordering::Relaxed) == 0
     }
 
-    /// The owner takes its newest task.
+    /// The owner takes its newest task, and learns which it would get next, if no thief comes first.
     #[inline]
-    pub(crate) fn pop_newest(&self) -> Option<T> {
+    pub(crate) fn pop_newest(&self) -> Option<(T, Option<T>)>
+    where
+        T: Copy,
+    {
         if self.is_empty() {
             return None;
         }
@@ -110,7 +113,7 @@ impl<T> Queue<T> {
         let tail = tasks.head + tasks.ring.len() as u64;
         tasks.low = tasks.low.min(tail);
         self.note_len(&tasks);
-        Some(task)
+        Some((task, tasks.ring.back().copied()))
     }
 
     /// Takes the oldest task.
@@ -186,10 +189,10 @@ mod tests {
         for task in 0..9 {
             let _ = queue.push(task);
         }
-        assert_eq!(queue.pop_newest(), Some(8));
+        assert_eq!(queue.pop_newest(), Some((8, Some(7))));
         assert_eq!(steal(&queue, false), [0, 1, 2, 3]);
         assert_eq!(queue.pop_oldest(), Some(4));
-        assert_eq!(queue.pop_newest(), Some(7));
+        assert_eq!(queue.pop_newest(), Some((7, Some(6))));
         assert_eq!(steal(&queue, false), [5]);
         assert_eq!(steal(&queue, false), [6]);
         assert!(queue.is_empty() && steal(&queue, false).is_empty());
@@ -220,8 +223,8 @@ mod tests {
         queue.look(later(2));
         assert_eq!(steal(&queue, true), [10, 11]);
         // Aged tasks that are popped do not make room for the age of others.
-        assert_eq!(queue.pop_newest(), Some(13));
-        assert_eq!(queue.pop_newest(), Some(12));
+        assert_eq!(queue.pop_newest(), Some((13, Some(12))));
+        assert_eq!(queue.pop_newest(), Some((12, None)));
         let _ = queue.push(20);
         assert!(steal(&queue, true).is_empty());
     }

@@ -119,7 +119,7 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         idle: UnsafeCell::new(Vec::new()),
         stacks: UnsafeCell::new(Vec::new()),
         retire_to: Cell::new(None),
-        root: Children::new(home),
+        root: Children::new(home, Arc::as_ptr(&scheduler).cast()),
         root_counted: Cell::new(true),
         root_closing: Cell::new(false),
         blocks: Blocks::new(),
@@ -308,8 +308,11 @@ impl Worker {
         // The one after it: its stack is likely to have left the cache, and there is time to fetch it while this one runs.
         if let Some(next) = self.local.peek_ready().map(Header::of_waiter) {
             // SAFETY: ready, so parked, so alive.
-            if let Some(fiber) = unsafe { next.as_ref() }.fiber() {
-                Fiber::prefetch(fiber);
+            if let Some(fiber) = unsafe { next.as_ref() }.fiber()
+                && self.fiber.get() != Some(fiber)
+            {
+                // SAFETY: parked, and not the one that is about to park, so suspended.
+                unsafe { Fiber::prefetch(fiber) };
             }
         }
         task
@@ -426,7 +429,17 @@ impl Worker {
         if let Some(task) = self.pop_ready() {
             return Next::Ready(task);
         }
-        self.startable(|| queue.pop_newest()).or_else(|| self.startable(|| global.pop_oldest())).unwrap_or(Next::Nothing)
+        self.startable(|| self.pop_newest()).or_else(|| self.startable(|| global.pop_oldest())).unwrap_or(Next::Nothing)
+    }
+
+    #[inline]
+    fn pop_newest(&self) -> Option<Unstarted> {
+        let (task, next) = self.peer().queue.pop_newest()?;
+        // Stolen, or spawned long ago, it is in another cache or in none.
+        if let Some(Unstarted(next)) = next {
+            task::prefetch(next);
+        }
+        Some(task)
     }
 
     /// Takes a task that has not started, if there would be a fiber left for the loop (F2).
@@ -446,9 +459,9 @@ impl Worker {
         self.local.has_alarms() && !self.local.has_ready() || self.scheduler.is_closing()
     }
 
-    /// Whether the runtime closes and this worker has still to do something about it.
+    /// Whether the runtime closes, and this worker has not noticed.
     pub(super) fn must_notice_closing(&self) -> bool {
-        self.scheduler.is_closing() && (!self.root_closing.get() || self.root_counted.get() && self.root.is_empty())
+        self.scheduler.is_closing() && !self.root_closing.get()
     }
 
     /// What has to be done now and then.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::mem;
 use std::time::Instant;
 
 use super::arm::{Arm, Commit};
@@ -112,7 +113,12 @@ fn lock<'a>(arms: &[AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) {
     for at in 0..seats.len() {
         let shared = at > 0 && seats[at].address == seats[at - 1].address;
         if shared {
-            seats[at].keeper = seats[at - 1].keeper;
+            let keeper = seats[at - 1].keeper;
+            seats[at].keeper = keeper;
+            // Whoever comes claims the first of them: so their order is a random one.
+            let other = keeper + rng::below((at - keeper + 1) as u32) as usize;
+            let arm = seats[at].arm;
+            seats[at].arm = mem::replace(&mut seats[other].arm, arm);
         } else {
             seats[at].keeper = at;
             seats[at].held = arms[seats[at].arm].arm.lock();

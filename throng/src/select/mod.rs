@@ -1,4 +1,5 @@
-//! Waiting for one of several channel operations: [`select!`](macro@crate::select) and, for sets made at run time, [`Select`].
+//! Waiting for one of several channel operations: [`select!`](macro@crate::select) and, for sets made at run time, [`Select`]. `README.md` beside this file
+//! tells how the choice is made, and why it is right.
 
 mod arm;
 mod builder;

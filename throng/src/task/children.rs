@@ -22,6 +22,8 @@ use crate::waiter::{Cause, Heeds, InterruptPoint, Ticket, arm};
 
 pub(crate) struct Children {
     home: &'static Home,
+    /// Whose runtime the owner's task belongs to, and so the children do; null: to the default one. (Its address: what it is only higher layers know.)
+    runtime: *const (),
     list: List,
     pending: Cell<usize>,
     /// Who waits for `pending` to become zero.
@@ -52,9 +54,10 @@ struct Announcement {
 }
 
 impl Children {
-    pub(crate) fn new(home: &'static Home) -> Children {
+    pub(crate) fn new(home: &'static Home, runtime: *const ()) -> Children {
         Children {
             home,
+            runtime,
             list: List::new(),
             pending: Cell::new(0),
             waiting: Cell::new(None),
@@ -62,6 +65,10 @@ impl Children {
             body: Cell::new(None),
             interrupted: Cell::new(false),
         }
+    }
+
+    pub(crate) fn runtime(&self) -> *const () {
+        self.runtime
     }
 
     /// From now on a failing child interrupts the code at `body`.

@@ -145,7 +145,7 @@ fn clocks_as_arms() {
     while select! { recv(ticks) -> t => t.is_ok(), recv(end) -> _ => false }.unwrap() {
         n += 1;
     }
-    assert!(start.elapsed() >= 9 * MS && (1..=4).contains(&n), "{n} ticks");
+    assert!(start.elapsed() >= 9 * MS && n <= start.elapsed().as_millis() / 2, "{n} ticks");
     let due = start + 3 * MS;
     assert_eq!(select! { recv(at(due)) -> t => t, default => Ok(start) }, Ok(due));
     let when = select! { after(MS) -> when => when, recv(never::<u8>()) -> _ => start }.unwrap();
