@@ -34,7 +34,7 @@ use crate::fiber::{AltStack, Fiber, Resumed, Stack};
 use crate::home::Message;
 use crate::home::local::{self, Local};
 use crate::rng;
-use crate::task::children::{self, Children};
+use crate::task::children::{self, Children, Outgoing};
 use crate::task::{self, Blocks, Header};
 
 /// How many parks in a row may go straight to the next ready goroutine, past the loop.
@@ -72,6 +72,7 @@ pub(crate) struct Worker {
     root_counted: Cell<bool>,
     root_closing: Cell<bool>,
     blocks: Blocks,
+    outgoing: Outgoing,
     tick: Cell<u64>,
     straight: Cell<u32>,
     fresh_first: Cell<bool>,
@@ -123,6 +124,7 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         root_counted: Cell::new(true),
         root_closing: Cell::new(false),
         blocks: Blocks::new(),
+        outgoing: Outgoing::new(),
         tick: Cell::new(0),
         straight: Cell::new(0),
         fresh_first: Cell::new(false),
@@ -378,7 +380,11 @@ impl Worker {
 
     fn run_loop(&self) {
         while !self.exiting.get() {
-            match self.next_task() {
+            let next = self.next_task();
+            if !matches!(next, Next::Fresh(task) if self.outgoing.may_wait_for(task)) {
+                self.outgoing.flush();
+            }
+            match next {
                 Next::Ready(task) => {
                     self.rise();
                     self.with_idle(|idle| idle.push(self.fiber_running()));
@@ -493,7 +499,7 @@ impl Worker {
         let end_of_run = || self.local.set_current(ptr::null());
         match header.owner() {
             // SAFETY: it has run; still as the current waiter.
-            Some(_) => unsafe { children::finish(task, ran, &self.local, &self.blocks, end_of_run) },
+            Some(_) => unsafe { children::finish(task, ran, &self.local, &self.blocks, &self.outgoing, end_of_run) },
             // SAFETY: as above.
             None => unsafe { self.scheduler.finish_outside(task, ran, end_of_run) },
         }
