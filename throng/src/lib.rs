@@ -37,7 +37,7 @@
 //! | goroutines that are waited for | [`scope`], [`Scope`], [`ScopedJoinHandle`] |
 //! | goroutines on their own | [`go`], [`try_go`], [`JoinHandle`]; [`task`] to give them a name |
 //! | handing values over | [`channel`]: [`rendezvous`], [`bounded`], [`unbounded`] |
-//! | waiting for one of several things | `select!`; [`select::Select`] for sets made at run time; [`after`], [`at`], [`tick`], [`never`] |
+//! | waiting for one of several things | `select!`; [`select::Select`] for sets made at run time; [`after`], [`at`], [`tick`], [`never()`] |
 //! | sharing values, counting | [`sync`]: [`Mutex`], [`WaitGroup`] |
 //! | time | [`sleep`], [`sleep_until`], [`timeout`], [`deadline`] |
 //! | being cancelled | [`Cancelled`], [`check`], [`is_cancelled`], [`shield`]; [`CancelToken`] to hand a cancellation around |

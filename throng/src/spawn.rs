@@ -141,7 +141,7 @@ where
                 return Err(SpawnError(Refusal::Stacks(refused)));
             }
             // SAFETY: by contract.
-            let task = unsafe { task::create(spec, report, f, Some(worker.blocks())) }?;
+            let task = unsafe { task::create(spec, report, f) }?;
             // SAFETY: new.
             unsafe { worker.spawn(task, owner) };
             // SAFETY: new, so this is its one handle.
@@ -155,7 +155,7 @@ where
             return Err(SpawnError(Refusal::Stacks(refused)));
         }
         // SAFETY: by contract.
-        let task = unsafe { task::create(spec, report, f, None) }?;
+        let task = unsafe { task::create(spec, report, f) }?;
         // SAFETY: new, so this is its one handle.
         let handle = unsafe { JoinHandle::new(task) };
         match owner {

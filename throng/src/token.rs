@@ -201,3 +201,27 @@ impl fmt::Debug for CancelToken {
         f.debug_struct("CancelToken").field("cancelled", &self.is_cancelled()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Go's `TestCancelRemoves`.
+    #[test]
+    fn children_that_are_dropped_leave_their_places() {
+        let root = CancelToken::new();
+        for _ in 0..1000 {
+            let (first, second) = (root.child(), root.child());
+            drop(first.clone());
+            drop(first);
+            drop(second);
+        }
+        assert_eq!(root.node.children.lock().places.len(), 2);
+        let kept = root.child();
+        root.cancel();
+        assert!(kept.is_cancelled() && root.node.children.lock().places.is_empty());
+        drop(kept);
+        drop(root.child());
+        assert!(root.node.children.lock().places.is_empty(), "a cancelled token keeps no children");
+    }
+}

@@ -1,4 +1,4 @@
-//! Receivers with the clock behind them: deadlines, not channels. Nothing is allocated for [`never`], no timer task exists for any; whoever waits at
+//! Receivers with the clock behind them: deadlines, not channels. Nothing is allocated for [`never()`], no timer task exists for any; whoever waits at
 //! one waits with its deadline, and takes the message himself when it is due.
 
 #![forbid(unsafe_code)]
@@ -78,7 +78,7 @@ fn clock(due: Option<Instant>, period: Option<Duration>) -> Receiver<Instant> {
 
 /// A receiver of one message, the instant `timeout` from now, when that has come. It is never closed. Go's `time.After`.
 ///
-/// A timeout too long for the clock is [`never`]. In a [`select!`](macro@crate::select), an `after(..)` arm costs less.
+/// A timeout too long for the clock is [`never()`]. In a [`select!`](macro@crate::select), an `after(..)` arm costs less.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

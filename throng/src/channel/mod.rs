@@ -2,7 +2,7 @@
 //!
 //! Three capacities: [`rendezvous`] (a send waits for its receive), [`bounded`] (a send waits while the buffer is full), [`unbounded`] (a send never
 //! waits). Both ends can be cloned, used from anywhere, and closed; a `for` loop over a [`Receiver`] ends when the channel is closed and drained.
-//! Four receivers have no channel behind them but the clock: [`after`], [`at`], [`tick`] and [`never`], for use in a
+//! Four receivers have no channel behind them but the clock: [`after`], [`at`], [`tick`] and [`never()`], for use in a
 //! [`select!`](macro@crate::select).
 //!
 //! Order: a channel is first in, first out; those that wait at it are served first come, first served; what one sender sends arrives in the order it was sent.

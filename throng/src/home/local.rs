@@ -12,6 +12,8 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
 
+#[cfg(not(loom))]
+use super::switch::Fibers;
 use super::{Home, Message, pool};
 use crate::timer::{Key, Timers};
 use crate::waiter::{Alarm, Waiter};
@@ -28,8 +30,8 @@ pub(crate) struct Local {
     ready: Ready,
     /// Borrowed for single calls only, never over a call that could come back here.
     timers: UnsafeCell<Timers<Alarm>>,
-    /// Gives the thread to others until the current waiter has been woken.
-    park: unsafe fn(&Local),
+    #[cfg(not(loom))]
+    fibers: Fibers,
     /// The thread itself, when it waits as such.
     own: Waiter,
 }
@@ -41,14 +43,15 @@ struct Ready {
 }
 
 impl Local {
-    /// `park` is called on this thread whenever the current waiter must wait. `home` comes from the pool and goes back there.
-    pub(crate) fn new(home: &'static Home, park: unsafe fn(&Local)) -> Local {
+    /// `home` comes from the pool and goes back there.
+    pub(crate) fn new(home: &'static Home) -> Local {
         Local {
             home,
             current: Cell::new(ptr::null()),
             ready: Ready { oldest: Cell::new(ptr::null()), newest: Cell::new(ptr::null()) },
             timers: UnsafeCell::new(Timers::new()),
-            park,
+            #[cfg(not(loom))]
+            fibers: Fibers::new(),
             own: Waiter::at(home),
         }
     }
@@ -77,11 +80,27 @@ impl Local {
         self.current.set(waiter);
     }
 
-    /// Parks the current waiter: returns when its wake has been delivered.
-    #[inline]
+    /// The fibers of this thread, if it is a worker's.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn fibers(&self) -> &Fibers {
+        &self.fibers
+    }
+
+    /// Parks the current waiter, armed or fired: returns when its wake has been delivered.
+    #[inline(always)]
     pub(crate) fn park(&self) {
-        // SAFETY: called on this thread (L1), with its current waiter armed or fired.
-        unsafe { (self.park)(self) }
+        if self.is_thread() {
+            self.park_thread();
+        } else {
+            self.switch_away();
+        }
+    }
+
+    // In a model every waiter is a thread.
+    #[cfg(loom)]
+    fn switch_away(&self) {
+        unreachable!("no fibers in a model")
     }
 
     /// Appends a waiter that has been woken (L2), or one that steps back for the others.
@@ -165,10 +184,7 @@ impl Local {
     }
 
     /// How a plain thread parks: it reads its mail, rings its alarms and sleeps until its own wake is among what they brought.
-    ///
-    /// # Safety
-    /// On `self`'s thread, which runs no goroutines.
-    pub(crate) unsafe fn park_thread(&self) {
+    fn park_thread(&self) {
         loop {
             self.read_mail();
             self.ring_alarms();
@@ -238,10 +254,7 @@ mod tls {
     /// Makes a plain thread known.
     #[cold]
     fn adopt() -> *const Local {
-        let make = || Local::new(pool::take(), |local| {
-            // SAFETY: `park` is called on the thread of its `Local`, and this one is a plain thread's.
-            unsafe { local.park_thread() }
-        });
+        let make = || Local::new(pool::take());
         let local = OWNED
             .try_with(|owned| ptr::from_ref(owned.0.get_or_init(make)))
             // The thread is ending and has given its own back: this one stays behind.
@@ -265,10 +278,7 @@ mod tls {
     use super::Local;
 
     loom::thread_local! {
-        static LOCAL: Local = Local::new(super::pool::take(), |local| {
-            // SAFETY: in a model every thread is a plain one.
-            unsafe { local.park_thread() }
-        });
+        static LOCAL: Local = Local::new(super::pool::take());
     }
 
     pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> R {

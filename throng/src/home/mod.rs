@@ -21,6 +21,8 @@
 
 pub(crate) mod local;
 mod parker;
+#[cfg(not(loom))]
+mod switch;
 
 use std::cell::Cell;
 use std::fmt;

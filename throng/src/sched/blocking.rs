@@ -4,9 +4,11 @@
 //! not return before it is done. Threads are started when a call finds none idle, up to a limit; beyond it calls wait in a queue; a thread that has had nothing to do for
 //! ten seconds ends. If not one thread can be had, the call blocks its worker: slow, but nothing is lost.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -45,6 +47,11 @@ struct Call {
 
 // SAFETY: the closure and its result are `Send`, and the frame stays until the call has been run.
 unsafe impl Send for Call {}
+
+thread_local! {
+    /// Whose blocking thread this is.
+    static SERVES: Cell<*const Shared> = const { Cell::new(ptr::null()) };
+}
 
 impl BlockingThreads {
     pub(super) fn new(max: usize) -> BlockingThreads {
@@ -86,8 +93,21 @@ impl BlockingThreads {
         }
     }
 
+    /// Whether the calling thread is one of these.
+    pub(super) fn is_current(&self) -> bool {
+        ptr::eq(SERVES.get(), &*self.shared)
+    }
+
     pub(super) fn count(&self) -> usize {
         self.shared.lock().threads.len()
+    }
+}
+
+impl Drop for BlockingThreads {
+    /// A runtime that was shut down from inside has not waited for its threads: those that are idle would stay until their time is over.
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_all();
     }
 }
 
@@ -98,6 +118,7 @@ impl Shared {
 
     /// A thread's life.
     fn work(&self, id: u64) {
+        SERVES.set(self);
         let mut state = self.lock();
         loop {
             while let Some(call) = state.queue.pop_front() {

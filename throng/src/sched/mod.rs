@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `worker.rs` | a thread that runs goroutines: the loop, the switch, the order in which tasks run |
+//! | `fibers.rs` | its fibers, and the trunk that resumes them |
 //! | `rest.rs` | what a worker does that has nothing to do: watch, steal, sleep, tidy up |
 //! | `queue.rs` | goroutines that have not started: owner's end, thieves' end, age |
 //! | `idle.rs`, `README.md` | who sleeps, who must be woken, and why no wake-up is lost |
@@ -15,6 +16,8 @@
 //! meanwhile, so `open` reaches zero once.
 
 mod blocking;
+mod describe;
+mod fibers;
 mod idle;
 mod outside;
 mod queue;
@@ -31,12 +34,11 @@ use std::thread::JoinHandle;
 use crate::fiber::{self, OutOfStacks, Slab};
 use crate::home::{Home, Message, pool};
 use crate::lock::SpinLock;
-use crate::task::{Blocks, Header};
+use crate::task::Header;
 use blocking::BlockingThreads;
 use idle::Idle;
 use outside::Outside;
 use queue::Queue;
-use worker::Worker;
 
 pub use blocking::blocking;
 pub(crate) use worker::on_worker;
@@ -139,7 +141,7 @@ impl Scheduler {
     /// Makes a scheduler and starts its threads.
     pub(crate) fn start(plan: &Plan) -> io::Result<Arc<Scheduler>> {
         fiber::install_overflow_report();
-        fiber::set_describe(worker::describe_current);
+        fiber::set_describe(describe::describe_current);
         let slab = Slab::new(plan.stack_size)?;
         let homes: Vec<_> = (0..plan.workers).map(|_| pool::take()).collect();
         let peer = |&home: &&'static Home| Peer { home, queue: Queue::new(), exit: Exit(Message::new()), counters: Counters::default() };
@@ -250,15 +252,10 @@ impl Scheduler {
         }
     }
 
-    /// Whether the calling thread is one of this scheduler's workers.
+    /// Whether the calling thread is one of this scheduler's: a worker, or one for blocking calls, whose end a worker's goroutine waits for.
     pub(crate) fn is_current(&self) -> bool {
-        on_worker(|worker| worker.is_some_and(|worker| std::ptr::eq(worker.scheduler(), self)))
+        self.blocking.is_current() || on_worker(|worker| worker.is_some_and(|worker| std::ptr::eq(worker.scheduler(), self)))
     }
-}
-
-/// Calls `f` with the free blocks of the worker this thread is, if it is one.
-pub(crate) fn with_blocks<R>(f: impl FnOnce(Option<&Blocks>) -> R) -> R {
-    on_worker(|worker| f(worker.map(Worker::blocks)))
 }
 
 impl fmt::Debug for Scheduler {

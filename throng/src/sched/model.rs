@@ -72,7 +72,7 @@ impl Model {
     /// A worker that has no work of its own, until all tasks have been taken.
     fn work(&self, worker: usize) {
         let home = self.homes[worker];
-        let local = Local::new(home, |_| unreachable!("nothing parks here"));
+        let local = Local::new(home);
         let mut noted = false;
         loop {
             local.read_mail();
@@ -190,7 +190,7 @@ fn loom_push_vs_sleep() {
                 unsafe { home.push(letter, read_letter) };
             })
         });
-        let local = Local::new(home, |_| unreachable!("nothing parks here"));
+        let local = Local::new(home);
         while letters.iter().any(|letter| !letter.read.get()) {
             local.read_mail();
             if letters.iter().any(|letter| !letter.read.get()) {

@@ -63,7 +63,7 @@ impl Scheduler {
         // SAFETY: completed above, out of the list.
         if unsafe { task::release(task) } {
             // SAFETY: nobody refers to it any more.
-            unsafe { task::free(task, None) };
+            unsafe { task::free(task) };
         }
         if last {
             self.root_closed();

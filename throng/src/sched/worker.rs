@@ -10,8 +10,8 @@
 //!     fiber 3:  loop -> goroutine C (running)             current
 //!     fiber 4:  loop (idle, suspended in `go_to`)         in `idle`
 //! ```
-//! To switch is to set `next` and suspend to the trunk. A park goes straight to the next ready goroutine if there is one, but only [`STRAIGHT`] times in a row:
-//! then the loop gets a turn, which is the one place where order and fairness are decided (`next_task`).
+//! The switch itself, and the way of a park to it, are in `home/switch.rs`; the trunk and the fibers are in `fibers.rs`. The loop is the one place where order and fairness are
+//! decided (`next_task`).
 //!
 //! **Order**: goroutines that are ready, first come first served; then the newest of those not yet started; then submissions from outside. Against starvation: every
 //! [`FRESH_EVERY`]th turn the oldest not yet started goes first, and likewise after a `yield_now`; every [`GLOBAL_EVERY`]th the oldest submission.
@@ -30,25 +30,20 @@ use std::sync::atomic::Ordering;
 use super::rest::Resting;
 use super::{Counters, Peer, Scheduler, Unstarted, add};
 use crate::cancelled::Cancelled;
-use crate::fiber::{AltStack, Fiber, Resumed, Stack};
+use crate::fiber::{AltStack, Fiber, Stack};
 use crate::home::Message;
 use crate::home::local::{self, Local};
 use crate::rng;
 use crate::task::children::{self, Children, Outgoing};
 use crate::task::{self, Blocks, Header};
+use crate::waiter::Waiter;
 
-/// How many parks in a row may go straight to the next ready goroutine, past the loop.
-const STRAIGHT: u32 = 61;
 /// Every so many turns of the loop the oldest goroutine that has not started goes first.
 const FRESH_EVERY: u64 = 16;
 /// Every so many turns of the loop the oldest submission from outside goes first (Go's 1/61).
 const GLOBAL_EVERY: u64 = 61;
 /// Every so many turns of the loop alarms are rung and the scheduler's state is looked at.
 const TEND_EVERY: u64 = 64;
-/// How many stacks a worker takes from the slab at once.
-const STACKS_AT_ONCE: usize = 16;
-/// How many idle fibers a worker keeps when it tidies up.
-const KEEP_FIBERS: usize = 64;
 
 /// `repr(C)`: the `Local` comes first, so that a worker's `Local` is the worker.
 #[repr(C)]
@@ -56,27 +51,20 @@ pub(crate) struct Worker {
     local: Local,
     scheduler: Arc<Scheduler>,
     id: usize,
-    /// The fiber that runs.
-    fiber: Cell<Option<NonNull<Fiber>>>,
-    /// Whom the trunk resumes next.
-    next: Cell<Option<NonNull<Fiber>>>,
-    /// Suspended loops. Borrowed for single calls only.
-    idle: UnsafeCell<Vec<NonNull<Fiber>>>,
     /// Stacks taken from the slab and not yet used. Borrowed for single calls only.
-    stacks: UnsafeCell<Vec<Stack>>,
+    pub(super) stacks: UnsafeCell<Vec<Stack>>,
     /// Set while fibers are being retired: the loop that is resumed ends, and this one goes on.
-    retire_to: Cell<Option<NonNull<Fiber>>>,
+    pub(super) retire_to: Cell<Option<NonNull<Fiber>>>,
     /// The goroutines started here without a scope.
     root: Children,
     /// Whether `root` is counted in the scheduler's `open`, and whether its closing has been noticed.
     root_counted: Cell<bool>,
     root_closing: Cell<bool>,
-    blocks: Blocks,
+    pub(super) blocks: Blocks,
     outgoing: Outgoing,
     tick: Cell<u64>,
-    straight: Cell<u32>,
     fresh_first: Cell<bool>,
-    exiting: Cell<bool>,
+    pub(super) exiting: Cell<bool>,
     /// Fresh tasks had to wait because there was no stack.
     starved: Cell<bool>,
     steal_at_once: bool,
@@ -87,7 +75,7 @@ pub(crate) struct Worker {
 }
 
 enum Next {
-    Ready(NonNull<Header>),
+    Ready(NonNull<Waiter>),
     Fresh(NonNull<Header>),
     Nothing,
 }
@@ -113,11 +101,8 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
     let home = scheduler.peers[id].home;
     let workers = scheduler.peers.len();
     let worker = Worker {
-        local: Local::new(home, park),
+        local: Local::new(home),
         id,
-        fiber: Cell::new(None),
-        next: Cell::new(None),
-        idle: UnsafeCell::new(Vec::new()),
         stacks: UnsafeCell::new(Vec::new()),
         retire_to: Cell::new(None),
         root: Children::new(home, Arc::as_ptr(&scheduler).cast()),
@@ -126,7 +111,6 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         blocks: Blocks::new(),
         outgoing: Outgoing::new(),
         tick: Cell::new(0),
-        straight: Cell::new(0),
         fresh_first: Cell::new(false),
         exiting: Cell::new(false),
         starved: Cell::new(false),
@@ -137,15 +121,11 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         scheduler,
     };
     WORKER.set(&worker);
-    local::enter(&worker.local, || worker.trunk(stack));
+    if seed.is_some() {
+        worker.local.fibers().shake();
+    }
+    worker.blocks.serve(|| local::enter(&worker.local, || worker.trunk(stack)));
     WORKER.set(ptr::null());
-}
-
-/// How a goroutine gives up the thread: `Local`'s hook.
-unsafe fn park(local: &Local) {
-    // SAFETY: this hook is given to workers' `Local`s only, and those come first in their workers.
-    let worker = unsafe { &*ptr::from_ref(local).cast::<Worker>() };
-    worker.switch_away();
 }
 
 /// The worker is to end: delivered once, when no task is left.
@@ -191,11 +171,6 @@ impl Worker {
         &self.local
     }
 
-    #[inline]
-    pub(crate) fn blocks(&self) -> &Blocks {
-        &self.blocks
-    }
-
     pub(super) fn id(&self) -> usize {
         self.id
     }
@@ -218,179 +193,22 @@ impl Worker {
         self.starved.get()
     }
 
-    fn with_idle<R>(&self, f: impl FnOnce(&mut Vec<NonNull<Fiber>>) -> R) -> R {
-        // SAFETY: F1, and `f` is a single call on the vector.
-        f(unsafe { &mut *self.idle.get() })
-    }
-
-    fn with_stacks<R>(&self, f: impl FnOnce(&mut Vec<Stack>) -> R) -> R {
-        // SAFETY: F1, and `f` is a single call on the vector.
-        f(unsafe { &mut *self.stacks.get() })
-    }
-
-    // The trunk.
-
-    fn trunk(&self, stack: Stack) {
-        let first = self.new_fiber(stack);
-        self.next.set(Some(first));
-        while let Some(fiber) = self.next.take() {
-            self.fiber.set(Some(fiber));
-            // SAFETY: suspended (it resumed nobody while it was in `idle`, in a header or new), and this is the thread's own stack.
-            if unsafe { Fiber::resume(fiber) } == Resumed::Finished {
-                // SAFETY: finished, and nobody refers to it.
-                self.scheduler.slab.give(unsafe { Fiber::into_stack(fiber) });
-                if self.exiting.get() && self.next.get().is_none() {
-                    self.next.set(self.with_idle(Vec::pop));
-                }
-            }
-        }
-        self.scheduler.slab.give_many(self.with_stacks(std::mem::take));
-        // A nudge that is under way must not find the thread gone (I1).
-        while !self.scheduler.idle.retire(self.id) {
-            self.local.read_mail();
-        }
-    }
-
-    fn new_fiber(&self, stack: Stack) -> NonNull<Fiber> {
-        let worker = ptr::from_ref(self);
-        Fiber::new(stack, move || {
-            // SAFETY: the worker outlives its fibers: the trunk ends when they have.
-            unsafe { &*worker }.run_loop();
-        })
-    }
-
-    /// Whether there is an idle fiber to go on with when the running one parks (F2).
-    #[inline]
-    fn has_spare(&self) -> bool {
-        self.with_idle(|idle| !idle.is_empty()) || self.make_spare()
-    }
-
-    #[cold]
-    fn make_spare(&self) -> bool {
-        let stack = match self.with_stacks(Vec::pop) {
-            Some(stack) => stack,
-            // A few at once, to take the slab's lock seldom: the first worker to need many gets many.
-            None => {
-                let many = self.with_stacks(|stacks| self.scheduler.slab.take_many(STACKS_AT_ONCE, stacks));
-                match many.ok().and_then(|_| self.with_stacks(Vec::pop)) {
-                    Some(stack) => stack,
-                    None => return false,
-                }
-            }
-        };
-        let fiber = self.new_fiber(stack);
-        self.with_idle(|idle| idle.push(fiber));
-        true
-    }
-
-    /// Suspends the running fiber in favour of `fiber`.
-    #[inline(always)]
-    fn switch_to(&self, fiber: NonNull<Fiber>) {
-        let Some(running) = self.fiber.get() else { unreachable!("called on a fiber") };
-        self.next.set(Some(fiber));
-        // SAFETY: the running fiber suspends itself.
-        unsafe { Fiber::suspend(running) };
-    }
-
-    /// Suspends the running fiber in favour of a goroutine that is ready.
-    #[inline(always)]
-    fn go_to(&self, task: NonNull<Header>) {
-        // SAFETY: ready, so parked, so alive.
-        let header = unsafe { task.as_ref() };
-        self.local.set_current(&header.waiter);
-        let Some(fiber) = header.fiber() else { unreachable!("a ready goroutine has started") };
-        if self.fiber.get() != Some(fiber) {
-            self.switch_to(fiber);
-        }
-    }
-
-    #[inline]
-    fn pop_ready(&self) -> Option<NonNull<Header>> {
-        let task = self.local.pop_ready().map(Header::of_waiter);
-        // The one after it: its stack is likely to have left the cache, and there is time to fetch it while this one runs.
-        if let Some(next) = self.local.peek_ready().map(Header::of_waiter) {
-            // SAFETY: ready, so parked, so alive.
-            if let Some(fiber) = unsafe { next.as_ref() }.fiber()
-                && self.fiber.get() != Some(fiber)
-            {
-                // SAFETY: parked, and not the one that is about to park, so suspended.
-                unsafe { Fiber::prefetch(fiber) };
-            }
-        }
-        task
-    }
-
-    /// A goroutine has nothing to do for now: gives the thread to another. Returns when it has been woken.
-    ///
-    /// Inlined, like all that lies between a goroutine's call and the switch: a return after a switch is predicted from the calls of whoever ran
-    /// before, that is wrongly, and costs more than the switch.
-    #[inline(always)]
-    fn switch_away(&self) {
-        add(&self.counters().parked, 1);
-        let straight = self.straight.get();
-        if straight < STRAIGHT
-            && let Some(task) = self.pop_ready()
-        {
-            self.straight.set(straight + 1);
-            self.go_to(task);
-        } else {
-            self.switch_to_loop();
-        }
-        if self.shaken {
-            self.shake();
-        }
-    }
-
-    #[cold]
-    fn shake(&self) {
-        if rng::below(8) == 0 {
-            self.local.push_ready(self.local.current());
-            self.switch_to_loop();
-        }
-    }
-
-    #[inline(always)]
-    fn switch_to_loop(&self) {
-        self.straight.set(0);
-        self.local.set_current(ptr::null());
-        let Some(fiber) = self.with_idle(Vec::pop) else { unreachable!("a goroutine runs, so there is an idle fiber (F2)") };
-        self.switch_to(fiber);
-    }
-
-    #[inline(always)]
-    fn step_back(&self) {
-        let nobody_else = !self.local.has_ready() && self.peer().queue.is_empty();
-        let straight = self.straight.get();
-        if nobody_else && straight < STRAIGHT {
-            // Mail, alarms and submissions get their turn when the loop does.
-            self.straight.set(straight + 1);
-            return;
-        }
-        self.local.push_ready(self.local.current());
-        if self.peer().queue.is_empty() {
-            self.switch_away();
-        } else {
-            self.fresh_first.set(true);
-            add(&self.counters().parked, 1);
-            self.switch_to_loop();
-        }
-    }
-
     // The loop.
 
-    fn run_loop(&self) {
+    pub(super) fn run_loop(&self) {
         while !self.exiting.get() {
             let next = self.next_task();
             if !matches!(next, Next::Fresh(task) if self.outgoing.may_wait_for(task)) {
                 self.outgoing.flush();
             }
             match next {
-                Next::Ready(task) => {
+                Next::Ready(waiter) => {
                     self.rise();
-                    self.with_idle(|idle| idle.push(self.fiber_running()));
-                    self.go_to(task);
+                    let fibers = self.local.fibers();
+                    fibers.with_idle(|idle| idle.push(fibers.running()));
+                    self.local.go_to(waiter);
                     if let Some(back) = self.retire_to.take() {
-                        self.next.set(Some(back));
+                        self.local.fibers().next().set(Some(back));
                         return;
                     }
                 }
@@ -405,9 +223,15 @@ impl Worker {
         }
     }
 
-    fn fiber_running(&self) -> NonNull<Fiber> {
-        let Some(fiber) = self.fiber.get() else { unreachable!("called on a fiber") };
-        fiber
+    /// Steps back for the others: the ready ones, or, if there are any, one of those that have not started.
+    #[inline(always)]
+    fn step_back(&self) {
+        if self.peer().queue.is_empty() {
+            self.local.step_back();
+        } else {
+            self.fresh_first.set(true);
+            self.local.step_back_to_loop();
+        }
     }
 
     /// What runs next: the one place where that is decided.
@@ -415,6 +239,7 @@ impl Worker {
         let tick = self.tick.get() + 1;
         self.tick.set(tick);
         self.counters().ticks.store(tick, Ordering::Relaxed);
+        self.counters().parked.store(self.local.fibers().parked(), Ordering::Relaxed);
         // Mail first: a nudge says that there is something to see, and is not sent again before it has been read.
         self.local.read_mail();
         if tick.is_multiple_of(TEND_EVERY) || self.resting_or_alone() {
@@ -432,8 +257,8 @@ impl Worker {
         {
             return task;
         }
-        if let Some(task) = self.pop_ready() {
-            return Next::Ready(task);
+        if let Some(waiter) = self.local.next_ready() {
+            return Next::Ready(waiter);
         }
         self.startable(|| self.pop_newest()).or_else(|| self.startable(|| global.pop_oldest())).unwrap_or(Next::Nothing)
     }
@@ -491,7 +316,7 @@ impl Worker {
         // SAFETY: taken from a queue, so it is ours to start.
         let header = unsafe { task.as_ref() };
         header.waiter.settle(self.local.home());
-        header.settle(self.fiber_running());
+        header.waiter.fiber().set(Some(self.local.fibers().running()));
         let skip = header.is_cancelled();
         self.local.set_current(&header.waiter);
         // SAFETY: started once, on its fiber, as the current waiter.
@@ -499,7 +324,7 @@ impl Worker {
         let end_of_run = || self.local.set_current(ptr::null());
         match header.owner() {
             // SAFETY: it has run; still as the current waiter.
-            Some(_) => unsafe { children::finish(task, ran, &self.local, &self.blocks, &self.outgoing, end_of_run) },
+            Some(_) => unsafe { children::finish(task, ran, &self.local, &self.outgoing, end_of_run) },
             // SAFETY: as above.
             None => unsafe { self.scheduler.finish_outside(task, ran, end_of_run) },
         }
@@ -544,57 +369,6 @@ impl Worker {
         add(&self.counters().stolen, loot.len() as u64);
         self.peer().queue.push_stolen(loot.drain(..));
         true
-    }
-
-    /// Gives back what a burst has left: fibers, stacks, blocks.
-    pub(super) fn tidy(&self) {
-        let running = self.fiber_running();
-        while self.with_idle(|idle| idle.len()) > KEEP_FIBERS && !self.local.home().has_mail() {
-            let Some(fiber) = self.with_idle(Vec::pop) else { break };
-            self.retire_to.set(Some(running));
-            // Its loop ends, its stack goes to the slab, and the trunk comes back to us.
-            self.switch_to(fiber);
-        }
-        self.blocks.trim();
-        self.scheduler.slab.give_many(self.with_stacks(std::mem::take));
-        self.scheduler.slab.trim(KEEP_FIBERS);
-    }
-
-}
-
-/// Writes who runs on this thread, for the overflow report: called in a signal handler, so it only reads and writes.
-pub(super) fn describe_current(write: &mut dyn FnMut(&[u8])) {
-    on_worker(|worker| {
-        let Some(worker) = worker.filter(|worker| !worker.local.is_thread()) else {
-            return write(b"(none: the scheduler's own loop)");
-        };
-        let waiter = NonNull::from(worker.local.current());
-        // SAFETY: on a worker the current waiter is a task's, which runs and so is alive.
-        let header = unsafe { Header::of_waiter(waiter).as_ref() };
-        if let Some(name) = header.name() {
-            write(b"'");
-            write(name.as_bytes());
-            write(b"' ");
-        }
-        write(b"(spawned at ");
-        write(header.site().file().as_bytes());
-        write(b":");
-        let mut digits = [0_u8; 10];
-        write(decimal(header.site().line(), &mut digits));
-        write(b")");
-    });
-}
-
-/// Formats without allocating.
-fn decimal(mut n: u32, digits: &mut [u8; 10]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            return &digits[at..];
-        }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::alloc::{Layout, alloc as system_alloc, dealloc};
 use std::cell::Cell;
 use std::fmt;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use super::Header;
 
@@ -46,10 +46,20 @@ fn real_layout(layout: Layout) -> Layout {
     class_of(layout).map_or(layout, class_layout)
 }
 
+thread_local! {
+    /// The free list of the worker whose thread this is.
+    static SERVING: Cell<*const Blocks> = const { Cell::new(ptr::null()) };
+}
+
+fn serving<'a>() -> Option<&'a Blocks> {
+    // SAFETY: set while its worker lives, by its own thread, and nobody keeps it longer than a call.
+    unsafe { SERVING.get().as_ref() }
+}
+
 /// A block for a task of this layout; `None` if there is no memory.
 #[inline]
-pub(super) fn alloc(layout: Layout, blocks: Option<&Blocks>) -> Option<NonNull<u8>> {
-    if let (Some(blocks), Some(class)) = (blocks, class_of(layout)) {
+pub(super) fn alloc(layout: Layout) -> Option<NonNull<u8>> {
+    if let (Some(blocks), Some(class)) = (serving(), class_of(layout)) {
         let class = &blocks.classes[class];
         if let Some(free) = class.first.get() {
             // SAFETY: a block in the list holds a `Free` and nobody else's.
@@ -62,15 +72,19 @@ pub(super) fn alloc(layout: Layout, blocks: Option<&Blocks>) -> Option<NonNull<u
     NonNull::new(unsafe { system_alloc(real_layout(layout)) })
 }
 
-/// Frees a task's block to the allocator.
+/// Frees a task's block: to the worker's list, on a worker's thread.
 ///
 /// # Safety
-/// Nobody refers to it any more; its outcome is gone.
-pub(super) unsafe fn free(task: NonNull<Header>) {
+/// Nobody refers to it any more; its outcome is gone. (`complete`, `release` or `drop_handle` said so.)
+#[inline]
+pub(crate) unsafe fn free(task: NonNull<Header>) {
     // SAFETY: by contract.
     let layout = unsafe { drop_header(task) };
-    // SAFETY: allocated by `alloc` with this layout.
-    unsafe { dealloc(task.as_ptr().cast(), real_layout(layout)) };
+    match (serving(), class_of(layout)) {
+        (Some(blocks), Some(class)) => blocks.give(task.cast(), class),
+        // SAFETY: allocated by `alloc` with this layout.
+        _ => unsafe { dealloc(task.as_ptr().cast(), real_layout(layout)) },
+    }
 }
 
 /// # Safety
@@ -89,21 +103,19 @@ impl Blocks {
         Blocks { classes: std::array::from_fn(|_| Class { first: Cell::new(None), count: Cell::new(0) }) }
     }
 
-    /// Takes a task's block back.
-    ///
-    /// # Safety
-    /// As for `free`; on the thread these blocks belong to.
+    /// Serves this thread while `f` runs.
+    pub(crate) fn serve<R>(&self, f: impl FnOnce() -> R) -> R {
+        SERVING.set(self);
+        let result = f();
+        SERVING.set(ptr::null());
+        result
+    }
+
+    /// Takes a block of this class back.
     #[inline]
-    pub(super) unsafe fn give(&self, task: NonNull<Header>) {
-        // SAFETY: by contract.
-        let layout = unsafe { drop_header(task) };
-        let Some(class) = class_of(layout) else {
-            // SAFETY: allocated by `alloc`; a layout without a class is the real one.
-            return unsafe { dealloc(task.as_ptr().cast(), layout) };
-        };
+    fn give(&self, free: NonNull<Free>, class: usize) {
         let class = &self.classes[class];
-        let free = task.cast::<Free>();
-        // SAFETY: the block is ours and large enough.
+        // SAFETY: the block is nobody else's, and large enough.
         unsafe { free.write(Free { next: class.first.get() }) };
         class.first.set(Some(free));
         class.count.set(class.count.get() + 1);

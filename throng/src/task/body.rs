@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 
 use super::list::Siblings;
-use super::{Blocks, Described, HANDLE, Header, Name, Outcome, RUNTIME, Ran, Vtable, block};
+use super::{Described, HANDLE, Header, Name, Outcome, RUNTIME, Ran, Vtable, block};
 use crate::lock::SpinLock;
 use crate::spawn::SpawnError;
 use crate::waiter::Waiter;
@@ -76,7 +76,7 @@ pub(crate) struct Spec {
 /// # Safety
 /// The caller sees to it that the task has run and is done before anything that `F` or `R` borrow is gone.
 #[inline]
-pub(crate) unsafe fn create<F, R>(spec: Spec, report: R, closure: F, blocks: Option<&Blocks>) -> Result<NonNull<Header>, SpawnError>
+pub(crate) unsafe fn create<F, R>(spec: Spec, report: R, closure: F) -> Result<NonNull<Header>, SpawnError>
 where
     F: FnOnce() -> R::Returned,
     R: Report,
@@ -89,12 +89,11 @@ where
             layout: std::alloc::Layout::new::<Task<F, R>>(),
         }
     };
-    let place = block::alloc(vtable.layout, blocks).ok_or(SpawnError::out_of_memory(vtable.layout.size()))?;
+    let place = block::alloc(vtable.layout).ok_or(SpawnError::out_of_memory(vtable.layout.size()))?;
     let task = Task {
         header: Header {
             waiter: Waiter::new(),
             vtable,
-            fiber: std::cell::Cell::new(None),
             owner: std::cell::Cell::new(std::ptr::null()),
             siblings: Siblings::none(),
             join: SpinLock::with_flags(WaitQueue::new(), HANDLE | RUNTIME),

@@ -14,7 +14,7 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Blocks, Header, LINKED, List, Ran, complete, free, release};
+use super::{Header, LINKED, List, Ran, complete, free, release};
 use crate::cancelled::Cancelled;
 use crate::home::local::{self, Local};
 use crate::home::{Home, Message};
@@ -214,7 +214,6 @@ pub(crate) unsafe fn finish(
     task: NonNull<Header>,
     ran: Ran,
     local: &Local,
-    blocks: &Blocks,
     outgoing: &Outgoing,
     end_of_run: impl FnOnce(),
 ) {
@@ -229,7 +228,7 @@ pub(crate) unsafe fn finish(
         end_of_run();
         if last {
             // SAFETY: nobody refers to it any more.
-            unsafe { free(task, Some(blocks)) };
+            unsafe { free(task) };
         }
         owner.ended(ran, local);
     } else {
@@ -340,10 +339,8 @@ unsafe fn end_at_home(task: NonNull<Header>, ran: Ran, local: &Local) {
     unsafe { owner.list.unlink(task) };
     // SAFETY: completed by `finish`, released here once.
     if unsafe { release(task) } {
-        crate::sched::with_blocks(|blocks| {
-            // SAFETY: nobody refers to it any more.
-            unsafe { free(task, blocks) };
-        });
+        // SAFETY: nobody refers to it any more.
+        unsafe { free(task) };
     }
     owner.ended(ran, local);
 }

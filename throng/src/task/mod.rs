@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  Header                                                          Body (one place, used twice)
-//! +----------------+--------+-------+-------+----------+--------+  +------------------------+
-//! | waiter         | vtable | fiber | owner | siblings | join   |  | closure -> Outcome<T>  |
-//! +----------------+--------+-------+-------+----------+--------+  +------------------------+
+//! +----------------+--------+-------+----------+------+------------+  +------------------------+
+//! | waiter         | vtable | owner | siblings | join | site, name |  | closure -> Outcome<T>  |
+//! +----------------+--------+-------+----------+------+------------+  +------------------------+
 //! ```
 //!
 //! **Life.** Made by a spawn with two references, the *runtime*'s and the *handle*'s; queued; started on the worker whose it is from then on; run; done. Then its
@@ -19,7 +19,7 @@
 //! Invariants:
 //! - K1: until `DONE`, the body belongs to the runtime (first as a closure, which `run` consumes exactly once, then as an outcome); from `DONE` on, to the handle.
 //! - K2: a task that completes without a handle drops its outcome itself, as part of its own run: no user code runs outside a task.
-//! - K3: `fiber`, `owner`, siblings are touched by the home of the task, respectively of its owner.
+//! - K3: `owner` and the siblings are touched by the home of the owner.
 
 mod block;
 mod body;
@@ -32,11 +32,10 @@ use std::fmt;
 use std::panic::Location;
 use std::ptr::NonNull;
 
-use crate::fiber::Fiber;
 use crate::lock::{SpinGuard, SpinLock};
 use crate::waiter::Waiter;
 use crate::waitq::WaitQueue;
-pub(crate) use block::Blocks;
+pub(crate) use block::{Blocks, free};
 pub(crate) use body::{NoScope, Report, Spec, create, payload_text};
 use children::Children;
 pub(crate) use list::List;
@@ -51,8 +50,6 @@ const DONE: u32 = 1 << 3;
 pub(crate) struct Header {
     pub(crate) waiter: Waiter,
     vtable: &'static Vtable,
-    /// The fiber whose stack it runs on, once started.
-    fiber: Cell<Option<NonNull<Fiber>>>,
     /// Whose child it is: null for a goroutine started from outside the runtime.
     owner: Cell<*const Children>,
     siblings: Siblings,
@@ -102,17 +99,6 @@ impl Header {
     #[inline]
     pub(crate) fn of_waiter(waiter: NonNull<Waiter>) -> NonNull<Header> {
         waiter.cast()
-    }
-
-    /// The task starts: on this fiber it stays.
-    #[inline]
-    pub(crate) fn settle(&self, fiber: NonNull<Fiber>) {
-        self.fiber.set(Some(fiber));
-    }
-
-    #[inline]
-    pub(crate) fn fiber(&self) -> Option<NonNull<Fiber>> {
-        self.fiber.get()
     }
 
     #[inline]
@@ -252,7 +238,7 @@ pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
         }
         if flags & (DONE | RUNTIME) == DONE {
             // SAFETY: the runtime has let go, and so do we.
-            unsafe { block::free(task) };
+            unsafe { free(task) };
             return;
         }
         let mut join = header.join.lock();
@@ -265,7 +251,7 @@ pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
         drop(join);
         if last {
             // SAFETY: as above.
-            unsafe { block::free(task) };
+            unsafe { free(task) };
         }
         return;
     }
@@ -283,20 +269,7 @@ pub(crate) unsafe fn discard(task: NonNull<Header>) {
     // SAFETY: just completed.
     if unsafe { release(task) } {
         // SAFETY: nobody refers to it any more.
-        unsafe { free(task, None) };
-    }
-}
-
-/// Frees a block that nobody refers to any more.
-///
-/// # Safety
-/// `complete`, `release` or `drop_handle` said so.
-pub(crate) unsafe fn free(task: NonNull<Header>, blocks: Option<&Blocks>) {
-    match blocks {
-        // SAFETY: by contract.
-        Some(blocks) => unsafe { blocks.give(task) },
-        // SAFETY: by contract.
-        None => unsafe { block::free(task) },
+        unsafe { free(task) };
     }
 }
 

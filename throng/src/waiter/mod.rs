@@ -19,6 +19,8 @@ use std::ptr::{self, NonNull};
 use std::time::Instant;
 
 use crate::cancelled::Cancelled;
+#[cfg(not(loom))]
+use crate::fiber::Fiber;
 use crate::home::local::{self, Local};
 use crate::home::{Home, Message};
 pub(crate) use word::{Cause, Heeds};
@@ -30,6 +32,9 @@ pub(crate) struct Waiter {
     message: Message,
     word: Word,
     home: Cell<*const Home>,
+    /// The fiber whose stack a started goroutine runs on.
+    #[cfg(not(loom))]
+    fiber: Cell<Option<NonNull<Fiber>>>,
     /// The innermost `shield` around the running code; null: none.
     level: Cell<*const Level>,
     base: Level,
@@ -62,6 +67,8 @@ impl Waiter {
             message: Message::new(),
             word: Word::new(),
             home: Cell::new(ptr::null()),
+            #[cfg(not(loom))]
+            fiber: Cell::new(None),
             level: Cell::new(ptr::null()),
             base: Level::new(),
         }
@@ -77,6 +84,13 @@ impl Waiter {
     #[inline]
     pub(crate) fn settle(&self, home: &'static Home) {
         self.home.set(home);
+    }
+
+    /// The fiber it runs on, once started; of a plain thread, none. For the home's thread only.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn fiber(&self) -> &Cell<Option<NonNull<Fiber>>> {
+        &self.fiber
     }
 
     #[inline]
@@ -256,7 +270,7 @@ impl Wait<'_> {
     }
 
     /// Gives the thread to others until the wait is over, at `deadline` at the latest.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn park(self, deadline: Option<Instant>) -> Result<Cause, Cancelled> {
         match deadline {
             None => self.local.park(),
