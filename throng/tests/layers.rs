@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 /// Imports that point upwards: from, to, why. One that is no longer there must leave this list.
 const KNOWN: &[(&str, &str, &str)] = &[
     ("task", "spawn", "the error of a refused allocation is the error of the spawn that asked for it"),
-    ("task", "sched", "a block that comes home is freed into the worker's own list"),
     ("sched", "spawn", "a runtime that closes refuses a submission with the error of its spawn"),
     ("sched", "cancel", "what parks asks first whether the task was cancelled"),
     ("rt", "spawn", "to run a closure on a runtime is to spawn it there"),

@@ -40,6 +40,9 @@ use crate::waiter::Waiter;
 
 /// Every so many turns of the loop the oldest goroutine that has not started goes first.
 const FRESH_EVERY: u64 = 16;
+/// How many goroutines are started between two that are ready. A parent that waits for its children's results should find several when its turn comes; but each child started
+/// may park, and those that are parked take memory.
+const FRESH_BURST: u32 = 4;
 /// Every so many turns of the loop the oldest submission from outside goes first (Go's 1/61).
 const GLOBAL_EVERY: u64 = 61;
 /// Every so many turns of the loop alarms are rung and the scheduler's state is looked at.
@@ -64,6 +67,8 @@ pub(crate) struct Worker {
     outgoing: Outgoing,
     tick: Cell<u64>,
     fresh_first: Cell<bool>,
+    /// How many may still be started before the next that is ready.
+    burst: Cell<u32>,
     pub(super) exiting: Cell<bool>,
     /// Fresh tasks had to wait because there was no stack.
     starved: Cell<bool>,
@@ -112,6 +117,7 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         outgoing: Outgoing::new(),
         tick: Cell::new(0),
         fresh_first: Cell::new(false),
+        burst: Cell::new(0),
         exiting: Cell::new(false),
         starved: Cell::new(false),
         steal_at_once,
@@ -257,7 +263,15 @@ impl Worker {
         {
             return task;
         }
+        let burst = self.burst.get();
+        if burst > 0
+            && let Some(task) = self.startable(|| self.pop_newest())
+        {
+            self.burst.set(burst - 1);
+            return task;
+        }
         if let Some(waiter) = self.local.next_ready() {
+            self.burst.set(FRESH_BURST);
             return Next::Ready(waiter);
         }
         self.startable(|| self.pop_newest()).or_else(|| self.startable(|| global.pop_oldest())).unwrap_or(Next::Nothing)

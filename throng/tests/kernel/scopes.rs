@@ -471,11 +471,17 @@ fn a_drop_that_parks_is_cancelled_with_the_scope() {
     on_runtimes(|runtime, _| {
         runtime.run(|| {
             let (tx, rx) = rendezvous();
+            let (gate, closed) = rendezvous::<()>();
             scope(|s| {
                 for _ in 0..4 {
-                    let tx = tx.clone();
-                    s.go(move || Ok::<_, Cancelled>(Parks(tx)));
+                    let (tx, closed) = (tx.clone(), closed.clone());
+                    s.go(move || {
+                        let _ = closed.recv();
+                        Ok::<_, Cancelled>(Parks(tx))
+                    });
                 }
+                // Not before the handles are gone: a value that is there before is dropped with its handle.
+                drop(gate);
                 for _ in 0..4 {
                     rx.recv().unwrap();
                 }
@@ -489,6 +495,7 @@ fn a_drop_that_parks_is_cancelled_with_the_scope() {
 
 #[test]
 fn late_failures_that_panic_when_dropped_do_no_harm() {
+    #[derive(PartialEq)]
     struct Nasty(bool);
     impl Drop for Nasty {
         fn drop(&mut self) {
@@ -505,18 +512,25 @@ fn late_failures_that_panic_when_dropped_do_no_harm() {
     on_runtimes(|runtime, _| {
         runtime.run(|| {
             for _ in 0..20 {
-                let result: Result<(), Nasty> = scope(|s| {
-                    let cancelled = s.go(|| -> Result<(), Nasty> { Ok(sleep(FOREVER)?) });
-                    yield_now().unwrap();
-                    cancelled.cancel();
-                    for _ in 0..4 {
-                        s.go(|| -> Result<(), Nasty> { Ok(sleep(FOREVER)?) });
-                    }
-                    s.go(|| -> () { std::panic::panic_any(Nasty(false)) });
-                    yield_now().unwrap();
-                    Err(Nasty(false))
-                });
-                drop(result);
+                // Whichever comes first; that one does not panic when it is dropped.
+                let result = catch_unwind(AssertUnwindSafe(|| -> Result<(), Nasty> {
+                    scope(|s| {
+                        let cancelled = s.go(|| -> Result<(), Nasty> { Ok(sleep(FOREVER)?) });
+                        yield_now().unwrap();
+                        cancelled.cancel();
+                        for _ in 0..4 {
+                            s.go(|| -> Result<(), Nasty> { Ok(sleep(FOREVER)?) });
+                        }
+                        s.go(|| -> () { std::panic::panic_any(Nasty(false)) });
+                        let _ = yield_now();
+                        Err(Nasty(false))
+                    })
+                }));
+                match result {
+                    Ok(Err(Nasty(false))) => {}
+                    Err(payload) => assert!(payload.is::<Nasty>()),
+                    Ok(_) => panic!("not the first failure"),
+                }
             }
         });
     });
