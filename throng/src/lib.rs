@@ -139,12 +139,10 @@ pub mod sync;
 mod time;
 mod token;
 
-pub use cancelled::Cancelled;
-pub use channel::{Receiver, Sender, after, at, bounded, never, rendezvous, tick, unbounded};
-pub use sync::{Mutex, MutexGuard, WaitGroup};
-pub use token::CancelToken;
 #[cfg(not(loom))]
 pub use cancel::{Elapsed, check, deadline, is_cancelled, shield, timeout};
+pub use cancelled::Cancelled;
+pub use channel::{Receiver, Sender, after, at, bounded, never, rendezvous, tick, unbounded};
 #[cfg(not(loom))]
 pub use error::Error;
 #[cfg(not(loom))]
@@ -155,7 +153,9 @@ pub use sched::{Metrics, WorkerMetrics, blocking, yield_now};
 pub use scope::{Outcomes, Scope, ScopeTask, ScopedJoinHandle, scope};
 #[cfg(not(loom))]
 pub use spawn::{JoinError, JoinHandle, Panic, SpawnError, Task, go, task, try_go};
-#[cfg(not(loom))]
-pub use time::{sleep, sleep_until};
+pub use sync::{Mutex, MutexGuard, WaitGroup};
 #[cfg(feature = "macros")]
 pub use throng_macros::{main, select, test};
+#[cfg(not(loom))]
+pub use time::{sleep, sleep_until};
+pub use token::CancelToken;

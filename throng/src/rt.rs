@@ -246,4 +246,3 @@ impl PartialEq for Runtime {
 }
 
 impl Eq for Runtime {}
-

@@ -115,7 +115,8 @@ where
             return Err(E::from(Cancelled::new()));
         }
         let runtime = on_worker(|worker| worker.map_or(ptr::null(), |worker| ptr::from_ref(worker.scheduler()).cast()));
-        let scope = Scope { children: Children::new(local.home(), runtime), failure: SpinLock::new(None), _env: PhantomData, _scope: PhantomData };
+        let scope =
+            Scope { children: Children::new(local.home(), runtime), failure: SpinLock::new(None), _env: PhantomData, _scope: PhantomData };
         scope.children.interrupts(local.current().interrupt_point());
         let value = match catch_unwind(AssertUnwindSafe(|| f(&scope))) {
             Ok(Ok(value)) => Some(value),

@@ -415,7 +415,6 @@ impl From<Cancelled> for JoinError {
     }
 }
 
-
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -429,4 +428,3 @@ impl fmt::Display for JoinError {
 }
 
 impl Error for JoinError {}
-

@@ -100,7 +100,13 @@ impl Drop for Shift<'_> {
 }
 
 /// Does a few random things, and goes deeper while there is depth left.
-fn live<'scope>(world: &'scope World, s: &'scope Scope<'scope, '_, Failure>, frame: &'scope Canary, mut dice: Dice, depth: u32) -> Result<(), Failure> {
+fn live<'scope>(
+    world: &'scope World,
+    s: &'scope Scope<'scope, '_, Failure>,
+    frame: &'scope Canary,
+    mut dice: Dice,
+    depth: u32,
+) -> Result<(), Failure> {
     for _ in 0..dice.below(6) {
         frame.sing();
         let lane = &world.lanes[dice.below(world.lanes.len() as u64) as usize];

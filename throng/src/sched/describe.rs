@@ -40,4 +40,3 @@ fn decimal(mut n: u32, digits: &mut [u8; 10]) -> &[u8] {
         }
     }
 }
-

@@ -84,6 +84,13 @@ impl Worker {
             // Its loop ends, its stack goes to the slab, and the trunk comes back to us.
             fibers.switch_to(fiber);
         }
+        // What a deep goroutine touched of a stack, the loop that sleeps on it now does not need.
+        fibers.with_idle(|idle| {
+            for &fiber in &*idle {
+                // SAFETY: idle, so suspended.
+                unsafe { Fiber::trim(fiber) };
+            }
+        });
         self.blocks.trim();
         self.give_stacks_back();
         self.scheduler().slab.trim(KEEP_FIBERS);

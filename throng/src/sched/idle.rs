@@ -56,11 +56,7 @@ impl Idle {
     pub(crate) fn new(homes: &[&'static Home]) -> Box<Idle> {
         let nudge = |worker| Nudge { message: Message::new(), idle: std::cell::Cell::new(std::ptr::null()), worker };
         let idle = Box::new(Idle {
-            state: SpinLock::new(State {
-                watcher: None,
-                sleepers: Vec::with_capacity(homes.len()),
-                nudged: vec![false; homes.len()],
-            }),
+            state: SpinLock::new(State { watcher: None, sleepers: Vec::with_capacity(homes.len()), nudged: vec![false; homes.len()] }),
             workers: homes.iter().enumerate().map(|(worker, home)| Worker { home, nudge: nudge(worker) }).collect(),
         });
         for worker in &idle.workers {

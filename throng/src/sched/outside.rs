@@ -75,7 +75,6 @@ impl Scheduler {
         let mut outside = self.outside.lock();
         outside.closed = true;
         outside.tasks.for_each(|task| task.waiter.cancel());
-        let last = outside.tasks.is_empty() && !std::mem::replace(&mut outside.counted_out, true);
-        last
+        outside.tasks.is_empty() && !std::mem::replace(&mut outside.counted_out, true)
     }
 }

@@ -124,7 +124,9 @@ impl Worker {
             let nap = now + NAP;
             let alarm = self.local().next_alarm();
             add(&self.counters().naps, 1);
-            if self.local().home().sleep(Some(alarm.map_or(nap, |alarm| alarm.min(nap)))) == Woken::Message || alarm.is_some_and(|at| at <= nap) {
+            if self.local().home().sleep(Some(alarm.map_or(nap, |alarm| alarm.min(nap)))) == Woken::Message
+                || alarm.is_some_and(|at| at <= nap)
+            {
                 return;
             }
         }

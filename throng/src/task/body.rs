@@ -22,6 +22,8 @@ struct Task<F, R: Report> {
     body: UnsafeCell<Body<F, R::Value>>,
 }
 
+/// `repr(C)`: both lie at the beginning, so that a pointer to one is a pointer to the other.
+#[repr(C)]
 union Body<F, T> {
     closure: ManuallyDrop<F>,
     outcome: ManuallyDrop<Outcome<T>>,
@@ -118,7 +120,7 @@ where
     let task = unsafe { task.cast::<Task<F, R>>().as_ref() };
     let body = task.body.get();
     // SAFETY: until the outcome is written the body holds the closure, and this is its one run (K1).
-    let closure = unsafe { ManuallyDrop::take(&mut (*body).closure) };
+    let closure = unsafe { body.cast::<F>().read() };
     let result = catch_unwind(AssertUnwindSafe(|| {
         if skip {
             drop(closure);
@@ -133,7 +135,7 @@ where
         Err(payload) => task.report.panicked(payload),
     };
     // SAFETY: the closure is gone, the body is ours (K1).
-    unsafe { body.write(Body { outcome: ManuallyDrop::new(outcome) }) };
+    unsafe { body.cast::<Outcome<R::Value>>().write(outcome) };
     ran
 }
 
@@ -141,7 +143,7 @@ unsafe fn take<F, R: Report>(task: NonNull<Header>, to: *mut ()) {
     // SAFETY: the vtable is its type's; the caller's reference keeps it.
     let body = unsafe { task.cast::<Task<F, R>>().as_ref() }.body.get();
     // SAFETY: the outcome is in place and the caller's (K1).
-    let outcome = unsafe { ManuallyDrop::take(&mut (*body).outcome) };
+    let outcome = unsafe { body.cast::<Outcome<R::Value>>().read() };
     // SAFETY: the caller gave a place for it.
     unsafe { to.cast::<Outcome<R::Value>>().write(outcome) };
 }
@@ -150,7 +152,7 @@ unsafe fn drop_outcome<F, R: Report>(task: NonNull<Header>) {
     // SAFETY: as in `take`.
     let typed = unsafe { task.cast::<Task<F, R>>().as_ref() };
     // SAFETY: as in `take`.
-    let outcome = unsafe { ManuallyDrop::take(&mut (*typed.body.get()).outcome) };
+    let outcome = unsafe { typed.body.get().cast::<Outcome<R::Value>>().read() };
     let dropped = catch_unwind(AssertUnwindSafe(|| match outcome {
         // Nobody will join it: this is the last chance to say so.
         Outcome::Panicked(payload) => {

@@ -210,13 +210,7 @@ impl Children {
 /// # Safety
 /// Called once, after its run, on the thread it ran on, still as the current waiter; `end_of_run` is called when the last of its own code has run.
 #[inline]
-pub(crate) unsafe fn finish(
-    task: NonNull<Header>,
-    ran: Ran,
-    local: &Local,
-    outgoing: &Outgoing,
-    end_of_run: impl FnOnce(),
-) {
+pub(crate) unsafe fn finish(task: NonNull<Header>, ran: Ran, local: &Local, outgoing: &Outgoing, end_of_run: impl FnOnce()) {
     // SAFETY: the runtime's reference keeps it.
     let header = unsafe { task.as_ref() };
     let Some(owner) = header.owner() else { unreachable!("an outside task is finished by its runtime") };

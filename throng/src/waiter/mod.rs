@@ -181,7 +181,9 @@ impl InterruptPoint {
     /// On the task's home thread, the task being inside the frame that took the point.
     pub(crate) unsafe fn interrupt(&self, local: &Local) {
         // SAFETY: the caller's frame, and so the task and its level, are there.
-        let (waiter, level) = unsafe { (self.waiter.as_ref(), self.level.as_ref()) };
+        let waiter = unsafe { self.waiter.as_ref() };
+        // SAFETY: as above.
+        let level = unsafe { self.level.as_ref() };
         level.interrupts.set(level.interrupts.get() + 1);
         if ptr::eq(waiter.level(), level) && waiter.word.interrupt() {
             local.push_ready(waiter);

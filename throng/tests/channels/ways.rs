@@ -12,7 +12,7 @@ type Joiner = Box<dyn FnOnce() + Send>;
 
 /// Starts tasks of one kind.
 #[derive(Clone)]
-pub struct Tasks(Arc<Shared>);
+pub(crate) struct Tasks(Arc<Shared>);
 
 struct Shared {
     start: fn(Job) -> Joiner,
@@ -24,13 +24,13 @@ impl Tasks {
         Tasks(Arc::new(Shared { start, joiners: Mutex::new(Vec::new()) }))
     }
 
-    pub fn go(&self, f: impl FnOnce() + Send + 'static) {
+    pub(crate) fn go(&self, f: impl FnOnce() + Send + 'static) {
         let joiner = (self.0.start)(Box::new(f));
         self.0.joiners.lock().unwrap().push(joiner);
     }
 
     /// Waits for all that have been started, and panics if one did.
-    pub fn join(&self) {
+    pub(crate) fn join(&self) {
         loop {
             let Some(joiner) = self.0.joiners.lock().unwrap().pop() else { return };
             joiner();
@@ -57,11 +57,11 @@ fn goroutine(job: Job) -> Joiner {
 }
 
 /// Lets others run.
-pub fn pause() {
+pub(crate) fn pause() {
     throng::yield_now().unwrap();
 }
 
-pub fn each_way(body: impl Fn(&Tasks) + Send + Sync) {
+pub(crate) fn each_way(body: impl Fn(&Tasks) + Send + Sync) {
     let whole = |start| {
         let tasks = Tasks::new(start);
         body(&tasks);

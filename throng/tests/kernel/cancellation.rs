@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use throng::channel::{RecvTimeoutError, RecvError, SendTimeoutError, SendError};
+use throng::channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use throng::{Cancelled, JoinError, bounded, check, go, is_cancelled, rendezvous, scope, shield, sleep, yield_now};
 
 use crate::common::{Aviary, Dice, on_runtimes, scaled};

@@ -84,9 +84,7 @@ fn child_thread_limit_in_blocking() {
             blocking(|| ()).unwrap();
             limit_threads(4);
             let done = scope(|s| {
-                let calls: Vec<_> = (0..n)
-                    .map(|_| s.go(|| blocking(|| std::thread::sleep(Duration::from_micros(200)))))
-                    .collect();
+                let calls: Vec<_> = (0..n).map(|_| s.go(|| blocking(|| std::thread::sleep(Duration::from_micros(200))))).collect();
                 Ok::<_, Cancelled>(calls.into_iter().map(|call| call.join().is_ok()).filter(|ok| *ok).count())
             });
             let used = throng::metrics().unwrap().blocking_threads;

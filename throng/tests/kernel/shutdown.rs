@@ -123,14 +123,8 @@ fn one_zoo(seed: u64) {
     let shaken = (dice.below(2) == 0).then_some(seed);
     let runtime = builder(workers, shaken).max_blocking_threads(2).build().unwrap();
     let (full, receiver) = bounded(1);
-    let zoo = Zoo {
-        aviary: aviary.clone(),
-        mutex: Arc::default(),
-        group: Arc::default(),
-        full,
-        blocked: Arc::default(),
-        begun: Arc::default(),
-    };
+    let zoo =
+        Zoo { aviary: aviary.clone(), mutex: Arc::default(), group: Arc::default(), full, blocked: Arc::default(), begun: Arc::default() };
     zoo.group.add(1);
     zoo.full.send(aviary.canary()).unwrap();
     let animals = dice.below(60);

@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use throng::{Cancelled, Elapsed, bounded, deadline, go, is_cancelled, never, rendezvous, scope, shield, sleep, sleep_until, timeout, yield_now};
+use throng::{
+    Cancelled, Elapsed, bounded, deadline, go, is_cancelled, never, rendezvous, scope, shield, sleep, sleep_until, timeout, yield_now,
+};
 
 use crate::common::{Dice, on_runtimes, scaled};
 
