@@ -93,6 +93,9 @@
 //!
 //! 1.88. Raising it is a minor release.
 
+// A model uses parts of what is here.
+#![cfg_attr(loom, allow(dead_code, unused_imports))]
+
 // The examples of the front page are run as documentation tests. (The file lies outside the package, but these are not run from one.)
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

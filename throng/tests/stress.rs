@@ -134,7 +134,10 @@ fn live<'scope>(
             }
             8 => {
                 let timed = timeout(short, || match lane.1.recv() {
-                    Ok(item) => Ok(drop(item)),
+                    Ok(item) => {
+                        drop(item);
+                        Ok(())
+                    }
                     Err(RecvError::Closed) => Ok(()),
                     Err(_) => Err(Cancelled::new()),
                 });

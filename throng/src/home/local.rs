@@ -106,6 +106,8 @@ impl Local {
     /// Appends a waiter that has been woken (L2), or one that steps back for the others.
     #[inline]
     pub(crate) fn push_ready(&self, waiter: &Waiter) {
+        #[cfg(not(loom))]
+        waiter.prefetch_fiber();
         let message: *const Message = waiter.message();
         waiter.message().next().set(ptr::null());
         match NonNull::new(self.ready.newest.replace(message).cast_mut()) {
@@ -178,7 +180,7 @@ impl Local {
             return;
         }
         let now = Instant::now();
-        while let Some(alarm) = self.with_timers(|timers| timers.pop_due(now)) {
+        while let Some(alarm) = self.with_timers(|timers| timers.pop_due(now, Alarm::prefetch)) {
             alarm.ring(self);
         }
     }

@@ -93,6 +93,15 @@ impl Waiter {
         &self.fiber
     }
 
+    /// It has been woken and will soon run: asks for what the switch to it reads first.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn prefetch_fiber(&self) {
+        if let Some(fiber) = self.fiber.get() {
+            crate::shim::prefetch(fiber.addr().get());
+        }
+    }
+
     #[inline]
     pub(crate) fn message(&self) -> &Message {
         &self.message
@@ -348,6 +357,15 @@ pub(crate) enum Alarm {
 }
 
 impl Alarm {
+    /// It will ring soon: asks for what it will touch.
+    pub(crate) fn prefetch(&self) {
+        let target = match self {
+            Alarm::EndWait(ticket) => ticket.waiter.addr(),
+            Alarm::Call(_, frame) => frame.addr(),
+        };
+        crate::shim::prefetch(target.get());
+    }
+
     /// On the home's thread.
     pub(crate) fn ring(self, local: &Local) {
         match self {

@@ -183,8 +183,8 @@ fn a_thousand_nested_scopes_and_shields() {
         }
         let mut below = 0;
         scope(|s| {
-            let child = s.go(|| yield_now());
-            below = if depth % 2 == 0 { shield(|| descend(depth - 1))? } else { descend(depth - 1)? };
+            let child = s.go(yield_now);
+            below = if depth.is_multiple_of(2) { shield(|| descend(depth - 1))? } else { descend(depth - 1)? };
             child.join().map_err(|_| Cancelled::new())
         })?;
         Ok(below + 1)
@@ -202,7 +202,7 @@ fn children_start_children_in_their_own_scope() {
         if depth > 0 {
             for _ in 0..2 {
                 s.go(move || {
-                    if depth % 3 == 0 {
+                    if depth.is_multiple_of(3) {
                         yield_now()?;
                     }
                     grow(s, grown, frame, depth - 1);
@@ -521,7 +521,7 @@ fn late_failures_that_panic_when_dropped_do_no_harm() {
                         for _ in 0..4 {
                             s.go(|| -> Result<(), Nasty> { Ok(sleep(FOREVER)?) });
                         }
-                        s.go(|| -> () { std::panic::panic_any(Nasty(false)) });
+                        s.go(|| -> () { std::panic::resume_unwind(Box::new(Nasty(false))) });
                         let _ = yield_now();
                         Err(Nasty(false))
                     })

@@ -41,9 +41,9 @@ impl Zoo {
             zoo.begun.fetch_add(1, Ordering::Relaxed);
             zoo.live(kind, &canary);
             canary.sing();
-            if kind % 3 == 0 { Some(ParksOnDrop(canary)) } else { None }
+            if kind.is_multiple_of(3) { Some(ParksOnDrop(canary)) } else { None }
         });
-        if kind % 2 == 0 {
+        if kind.is_multiple_of(2) {
             // A handle that somebody waits with.
             let canary = self.aviary.canary();
             drop(go(move || {
@@ -104,6 +104,8 @@ impl Zoo {
                     let _ = yield_now();
                 }
             }
+            // Ends at once, and parks in the drop of its value.
+            15 => {}
             _ => {
                 let _ = sleep(FOREVER);
                 // Clean-up that parks.
@@ -131,7 +133,7 @@ fn one_zoo(seed: u64) {
     let some = dice.below(animals + 1) as usize;
     let feed = {
         let zoo = zoo.clone();
-        let kinds: Vec<_> = (0..animals).map(|_| dice.below(14)).collect();
+        let kinds: Vec<_> = (0..animals).map(|_| dice.below(16)).collect();
         move || kinds.into_iter().for_each(|kind| zoo.animal(kind))
     };
     // Fed from inside or from outside; and it is closed when some have begun, whatever they are doing.
@@ -161,7 +163,7 @@ fn one_zoo(seed: u64) {
     drop((zoo, receiver));
     assert_eq!(aviary.alive(), 0, "canaries left");
     // The next one works.
-    if seed % 8 == 0 {
+    if seed.is_multiple_of(8) {
         assert_eq!(throng::run(|| go(|| 5).join().unwrap()), 5);
     }
 }
