@@ -15,27 +15,27 @@ use crate::report::Line;
 #[value(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Workload {
-    /// One task spawns N tasks that each count 1, and waits for all; structured where the system can [1,000,000]
+    /// One task spawns N tasks that each count 1, and waits for all; structured where the system can (1,000,000)
     SpawnJoin,
-    /// The same with detached tasks and a counter to wait on [1,000,000]
+    /// The same with detached tasks and a counter to wait on (1,000,000)
     SpawnJoinWg,
-    /// N times in a row: spawn one task, join its value [1,000,000]
+    /// N times in a row: spawn one task, join its value (1,000,000)
     SpawnOne,
-    /// 1000 tasks, N/1000 yields each [1,000,000]
+    /// 1000 tasks, N/1000 yields each (1,000,000)
     Yield,
-    /// Two tasks, two rendezvous channels, N round trips [500,000]
+    /// Two tasks, two rendezvous channels, N round trips (500,000)
     PingPong,
-    /// N items from one task to another over a channel of capacity 128 [5,000,000]
+    /// N items from one task to another over a channel of capacity 128 (5,000,000)
     ChanSpsc,
-    /// Two producers on two rendezvous channels; a consumer selects over both and a done channel [1,000,000]
+    /// Two producers on two rendezvous channels; a consumer selects over both and a done channel (1,000,000)
     Select2,
-    /// A 10-way tree to N leaves; each node sums its children over one channel of capacity 10 [1,000,000]
+    /// A 10-way tree to N leaves; each node sums its children over one channel of capacity 10 (1,000,000)
     Skynet,
-    /// The same tree, each node summing the values its children are joined for [1,000,000]
+    /// The same tree, each node summing the values its children are joined for (1,000,000)
     SkynetJoin,
-    /// Resident bytes of a task that is parked on a receive [200,000 and 1,000,000]
+    /// Resident bytes of a task that is parked on a receive (200,000 and 1,000,000)
     IdleMem,
-    /// N tasks sleep 1 to 1000 ms: lag and CPU time [200,000]
+    /// N tasks sleep 1 to 1000 ms: lag and CPU time (200,000)
     Timers,
 }
 

@@ -129,13 +129,13 @@ mod cancel;
 mod rt;
 // Layer 5: making tasks.
 #[cfg(not(loom))]
-mod error;
-#[cfg(not(loom))]
 mod scope;
 #[cfg(not(loom))]
 mod spawn;
 // Layer 6: meeting.
 pub mod channel;
+#[cfg(not(loom))]
+mod error;
 pub mod select;
 pub mod sync;
 #[cfg(not(loom))]

@@ -6,10 +6,11 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::home::local;
 use crate::sched::{Metrics, Plan, Scheduler, on_worker};
 use crate::spawn::{JoinError, JoinHandle, Place, SpawnError, start};
 use crate::task::{NoScope, Spec};
-use crate::waiter::Heeds;
+use crate::waiter::{Heeds, unwinding};
 
 /// The stack of a goroutine, unless the builder says otherwise: address space, of which only the touched pages cost memory.
 const STACK_SIZE: usize = 256 << 10;
@@ -79,12 +80,15 @@ impl Runtime {
 
     /// Runs `f` as a goroutine of this runtime and waits for it: a plain thread blocks, a goroutine (of another runtime, or of this one) parks.
     ///
-    /// Unlike the free [`run`] it leaves the runtime as it is: other goroutines go on.
+    /// Unlike the free [`run`] it leaves the runtime as it is: other goroutines go on. In a goroutine that a panic unwinds, which cannot wait, `f` is simply called.
     ///
     /// # Panics
     /// With the panic of `f`. If the runtime has no stack or memory left, or is being shut down.
     #[track_caller]
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        if unwinding() && !local::with(local::Local::is_thread) {
+            return f();
+        }
         let spec = Spec { site: Location::caller(), name: Some("main".into()) };
         // SAFETY: the wait below heeds nothing, so we are not left before `f` has ended.
         let handle = unsafe { start(spec, NoScope::new(), f, None, Place::On(&self.scheduler)) }.unwrap_or_else(|error| error.refuse());

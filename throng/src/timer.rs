@@ -35,7 +35,7 @@ pub(crate) struct Timers<A> {
     horizon: u64,
     slots: Vec<Slot<A>>,
     free: Vec<u32>,
-    inserted: u32,
+    inserted: u64,
     live: usize,
     /// Live and dead.
     entries: usize,
@@ -49,18 +49,18 @@ struct Bucket {
     entries: Vec<Entry>,
 }
 
-/// Ordered by deadline, then by insertion (nearly: the count wraps), so that equal deadlines fire first come, first served.
+/// Ordered by deadline, then by insertion, so that equal deadlines fire first come, first served.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     /// Nanoseconds since `start`; enough for five hundred years.
     at: u64,
-    insertion: u32,
+    insertion: u64,
     slot: u32,
 }
 
 struct Slot<A> {
     /// Which insertion holds the slot: entries of earlier ones are dead.
-    insertion: u32,
+    insertion: u64,
     action: Option<A>,
 }
 
@@ -68,7 +68,7 @@ struct Slot<A> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     slot: u32,
-    insertion: u32,
+    insertion: u64,
 }
 
 fn is_live<A>(slots: &[Slot<A>], entry: &Entry) -> bool {
@@ -98,7 +98,7 @@ impl<A> Timers<A> {
 
     pub(crate) fn insert(&mut self, at: Instant, action: A) -> Key {
         self.start.get_or_insert_with(Instant::now);
-        self.inserted = self.inserted.wrapping_add(1);
+        self.inserted += 1;
         let insertion = self.inserted;
         let new = Slot { insertion, action: Some(action) };
         let slot = match self.free.pop() {
@@ -212,7 +212,6 @@ impl<A> fmt::Debug for Timers<A> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    
 
     #[test]
     fn fires_in_order_of_deadline_then_of_insertion() {

@@ -14,7 +14,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("sched", "spawn", "a runtime that closes refuses a submission with the error of its spawn"),
     ("sched", "cancel", "what parks asks first whether the task was cancelled"),
     ("rt", "spawn", "to run a closure on a runtime is to spawn it there"),
-    ("error", "channel", "the one error type takes what every call returns"),
 ];
 
 fn source() -> PathBuf {

@@ -59,17 +59,18 @@ impl Worker {
     pub(super) fn rest(&self) {
         let scheduler = self.scheduler();
         let home = self.local().home();
+        if self.is_starved() {
+            // There may be tasks, but no stack to run them on. What is parked here may still be woken, and others may have idle fibers of their own: they are to watch.
+            self.rise();
+            let soon = Instant::now() + STARVED;
+            home.sleep(Some(self.local().next_alarm().map_or(soon, |alarm| alarm.min(soon))));
+            return;
+        }
         for _ in 0..SPINS {
             if home.has_mail() || !scheduler.global.is_empty() {
                 return;
             }
             spin_loop();
-        }
-        if self.is_starved() {
-            // There may be tasks, but no stack to run them on. What is parked here may still be woken.
-            let soon = Instant::now() + STARVED;
-            home.sleep(Some(self.local().next_alarm().map_or(soon, |alarm| alarm.min(soon))));
-            return;
         }
         self.resting.noted.set(true);
         match scheduler.idle.rest(self.id()) {

@@ -13,12 +13,13 @@
 //! The switch itself, and the way of a park to it, are in `home/switch.rs`; the trunk and the fibers are in `fibers.rs`. The loop is the one place where order and fairness are
 //! decided (`next_task`).
 //!
-//! **Order**: goroutines that are ready, first come first served; then the newest of those not yet started; then submissions from outside. Against starvation: every
-//! [`FRESH_EVERY`]th turn the oldest not yet started goes first, and likewise after a `yield_now`; every [`GLOBAL_EVERY`]th the oldest submission.
+//! **Order**: goroutines that are ready, first come first served; after each of them up to [`FRESH_BURST`] that have not started, the newest first, and all of those when none
+//! is ready; then submissions from outside. Against starvation: every [`FRESH_EVERY`]th turn the oldest that has not started goes first, and likewise after a `yield_now`;
+//! every [`GLOBAL_EVERY`]th the oldest submission.
 //!
 //! Invariants:
 //! - F1: everything here belongs to the worker's thread; `&Worker` is shared, its fields are cells, and nothing is borrowed over a switch.
-//! - F2: there is an idle fiber whenever a goroutine runs, so a park never lacks one: a task is started only if it leaves one behind.
+//! - F2: a task is started only if that leaves an idle fiber behind, so that a park never lacks one (S1).
 //! - F3: `current` is the running goroutine's waiter, null while the loop runs.
 
 use std::cell::{Cell, UnsafeCell};
@@ -252,14 +253,13 @@ impl Worker {
             self.tend();
         }
         let queue = &self.peer().queue;
-        let global = &self.scheduler.global;
         if (self.fresh_first.take() || tick.is_multiple_of(FRESH_EVERY) || self.shaken && rng::below(2) == 0)
             && let Some(task) = self.startable(|| queue.pop_oldest())
         {
             return task;
         }
         if tick.is_multiple_of(GLOBAL_EVERY)
-            && let Some(task) = self.startable(|| global.pop_oldest())
+            && let Some(task) = self.startable(|| self.pop_outside())
         {
             return task;
         }
@@ -274,7 +274,16 @@ impl Worker {
             self.burst.set(FRESH_BURST);
             return Next::Ready(waiter);
         }
-        self.startable(|| self.pop_newest()).or_else(|| self.startable(|| global.pop_oldest())).unwrap_or(Next::Nothing)
+        self.startable(|| self.pop_newest()).or_else(|| self.startable(|| self.pop_outside())).unwrap_or(Next::Nothing)
+    }
+
+    /// Takes the oldest submission from outside.
+    fn pop_outside(&self) -> Option<Unstarted> {
+        let task = self.scheduler.global.pop_oldest()?;
+        // It may be a child of ours, started by a thread that is no worker: its announcement was pushed before the task, but perhaps after we last read our mail, and
+        // must be read before its end (`children.rs`).
+        self.local.read_mail();
+        Some(task)
     }
 
     #[inline]

@@ -129,6 +129,20 @@ fn child_out_of_stacks() {
     }
     watched("child", || {
         let runtime = Runtime::builder().workers(2).stack_size(1 << 20).build().unwrap();
+        // Both workers are there, with what a thread maps when it begins, its part of the heap among it.
+        let both = std::sync::Barrier::new(2);
+        runtime.run(|| {
+            scope(|s| {
+                for _ in 0..2 {
+                    s.go(|| {
+                        drop(std::hint::black_box(vec![1_u8; 1000]));
+                        both.wait();
+                    });
+                }
+                Ok::<_, Cancelled>(())
+            })
+            .unwrap();
+        });
         // The heap is not to be what runs out.
         let mut parked: Vec<JoinHandle<Result<(), Cancelled>>> = Vec::with_capacity(1 << 16);
         limit_address_space(512 << 20);
