@@ -148,8 +148,8 @@ impl<A> Timers<A> {
         self.entries = self.live;
     }
 
-    /// The next entry that is due at `now`. `foresee` is shown the one that follows, so that it can be fetched into the cache meanwhile.
-    pub(crate) fn pop_due(&mut self, now: Instant, foresee: impl FnOnce(&A)) -> Option<A> {
+    /// The next entry that is due at `now`.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<A> {
         let now = self.count(now);
         loop {
             let Some(&Reverse(entry)) = self.heap.peek() else {
@@ -168,11 +168,7 @@ impl<A> Timers<A> {
             if live {
                 self.live -= 1;
                 self.free.push(entry.slot);
-                let action = self.slots[entry.slot as usize].action.take();
-                if let Some(next) = self.heap.peek().and_then(|Reverse(next)| self.slots[next.slot as usize].action.as_ref()) {
-                    foresee(next);
-                }
-                return action;
+                return self.slots[entry.slot as usize].action.take();
             }
         }
     }
@@ -221,9 +217,9 @@ mod tests {
         for (ms, name) in [(3, "c"), (1, "a"), (3, "d"), (2, "b")] {
             timers.insert(start + Duration::from_millis(ms), name);
         }
-        assert_eq!(timers.pop_due(start, |_| {}), None, "never early");
+        assert_eq!(timers.pop_due(start), None, "never early");
         let late = start + Duration::from_millis(3);
-        let fired: Vec<_> = std::iter::from_fn(|| timers.pop_due(late, |_| {})).collect();
+        let fired: Vec<_> = std::iter::from_fn(|| timers.pop_due(late)).collect();
         assert_eq!(fired, ["a", "b", "c", "d"]);
         assert!(timers.is_empty());
     }
@@ -259,10 +255,10 @@ mod tests {
                 _ => {
                     now += Duration::from_micros(random(60));
                     while let Some((&(at, id), _)) = model.first_key_value().filter(|((at, _), _)| *at <= now) {
-                        assert_eq!(timers.pop_due(now, |_| {}), Some(id));
+                        assert_eq!(timers.pop_due(now), Some(id));
                         model.remove(&(at, id));
                     }
-                    assert_eq!(timers.pop_due(now, |_| {}), None);
+                    assert_eq!(timers.pop_due(now), None);
                 }
             }
             let (next, first) = (timers.next(), model.keys().next().map(|(at, _)| *at));

@@ -367,3 +367,60 @@ fn stacks_come_back_after_a_burst() {
         }
     });
 }
+
+/// However long the turns of those that yield are, an alarm and a submission from outside wait for few of them (not for so many that milliseconds become seconds).
+#[test]
+#[ignore = "not so yet: the loop counts its own turns, not the parks that went past it"]
+fn alarms_and_submissions_wait_for_few_turns() {
+    const FEW: u64 = 1_000;
+    for hogs in [1, 2, 5] {
+        watched(&format!("{hogs} hogs"), || {
+            let runtime = Runtime::builder().workers(1).build().unwrap();
+            let (turns, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+            let (alarm, submission) = std::thread::scope(|threads| {
+                let (turns, stop, runtime) = (&turns, &stop, &runtime);
+                threads.spawn(move || {
+                    runtime.run(|| {
+                        scope(|s| {
+                            for _ in 0..hogs {
+                                s.go(move || {
+                                    while !stop.load(Ordering::Relaxed) {
+                                        compute(2_000);
+                                        turns.fetch_add(1, Ordering::Relaxed);
+                                        yield_now()?;
+                                    }
+                                    Ok::<_, Cancelled>(())
+                                });
+                            }
+                            Ok::<_, Cancelled>(())
+                        })
+                        .unwrap();
+                    });
+                });
+                while turns.load(Ordering::Relaxed) < 100 {
+                    std::thread::yield_now();
+                }
+                let before = turns.load(Ordering::Relaxed);
+                let began = runtime.run(|| turns.load(Ordering::Relaxed));
+                let rang = runtime.run(|| {
+                    let due = Instant::now() + Duration::from_millis(3);
+                    // Another thread notes how far they are when the time has come.
+                    std::thread::scope(|threads| {
+                        let clock = threads.spawn(move || {
+                            while Instant::now() < due {
+                                std::hint::spin_loop();
+                            }
+                            turns.load(Ordering::Relaxed)
+                        });
+                        let _ = throng::sleep_until(due);
+                        let rang = turns.load(Ordering::Relaxed);
+                        rang.saturating_sub(clock.join().unwrap())
+                    })
+                });
+                stop.store(true, Ordering::Relaxed);
+                (rang, began - before)
+            });
+            assert!(alarm <= FEW && submission <= FEW, "alarm: {alarm} turns, submission: {submission}");
+        });
+    }
+}
