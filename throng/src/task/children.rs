@@ -24,11 +24,17 @@ pub(crate) struct Children {
     home: &'static Home,
     /// Whose runtime the owner's task belongs to, and so the children do; null: to the default one. (Its address: what it is only higher layers know.)
     runtime: *const (),
+    cancelled: AtomicBool,
+    books: Books,
+}
+
+/// What the home keeps of the children (C1). On cache lines of its own: children that run elsewhere read what lies above as they start and end, while the home writes this with every spawn.
+#[repr(align(64))]
+struct Books {
     list: List,
     pending: Cell<usize>,
     /// Who waits for `pending` to become zero.
     waiting: Cell<Option<Ticket>>,
-    cancelled: AtomicBool,
     /// Where the owner's own code is to be interrupted when a child fails.
     body: Cell<Option<InterruptPoint>>,
     interrupted: Cell<bool>,
@@ -58,12 +64,14 @@ impl Children {
         Children {
             home,
             runtime,
-            list: List::new(),
-            pending: Cell::new(0),
-            waiting: Cell::new(None),
             cancelled: AtomicBool::new(false),
-            body: Cell::new(None),
-            interrupted: Cell::new(false),
+            books: Books {
+                list: List::new(),
+                pending: Cell::new(0),
+                waiting: Cell::new(None),
+                body: Cell::new(None),
+                interrupted: Cell::new(false),
+            },
         }
     }
 
@@ -73,7 +81,7 @@ impl Children {
 
     /// From now on a failing child interrupts the code at `body`.
     pub(crate) fn interrupts(&self, body: InterruptPoint) {
-        self.body.set(Some(body));
+        self.books.body.set(Some(body));
     }
 
     /// Whether the children are to end. From anywhere.
@@ -91,7 +99,7 @@ impl Children {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.pending.get() == 0
+        self.books.pending.get() == 0
     }
 
     /// Makes `child` one of ours, before it can run. From anywhere.
@@ -112,8 +120,8 @@ impl Children {
     #[inline]
     fn link(&self, child: NonNull<Header>) {
         // SAFETY: new, or announced: linked before its end can be read.
-        unsafe { self.list.link(child) };
-        self.pending.set(self.pending.get() + 1);
+        unsafe { self.books.list.link(child) };
+        self.books.pending.set(self.books.pending.get() + 1);
         if self.is_cancelled() {
             // SAFETY: as above.
             unsafe { child.as_ref() }.waiter.cancel();
@@ -133,10 +141,10 @@ impl Children {
         if ran == Ran::Failed {
             self.cancel(local);
         }
-        let pending = self.pending.get() - 1;
-        self.pending.set(pending);
+        let pending = self.books.pending.get() - 1;
+        self.books.pending.set(pending);
         if pending == 0
-            && let Some(ticket) = self.waiting.take()
+            && let Some(ticket) = self.books.waiting.take()
         {
             // SAFETY: who waits for us takes its ticket back before it goes on (W2).
             if unsafe { ticket.fire(Cause(0)) } {
@@ -150,9 +158,9 @@ impl Children {
     pub(crate) fn cancel(&self, local: &Local) {
         self.mark_cancelled();
         // Cancelling runs nothing here, so the list stays as it is.
-        self.list.for_each(|child| child.waiter.cancel());
-        if let Some(body) = self.body.get()
-            && !self.interrupted.replace(true)
+        self.books.list.for_each(|child| child.waiter.cancel());
+        if let Some(body) = self.books.body.get()
+            && !self.books.interrupted.replace(true)
         {
             // SAFETY: on the home; the body's frame is the one that waits for us.
             unsafe { body.interrupt(local) };
@@ -178,25 +186,25 @@ impl Children {
         local.read_mail();
         let mut result = Ok(());
         while !self.is_empty() {
-            let heeds = if result.is_ok() && !self.interrupted.get() { Heeds::Everything } else { Heeds::Nothing };
+            let heeds = if result.is_ok() && !self.books.interrupted.get() { Heeds::Everything } else { Heeds::Nothing };
             let ended = arm(local, heeds).and_then(|wait| {
-                self.waiting.set(Some(wait.ticket()));
+                self.books.waiting.set(Some(wait.ticket()));
                 wait.park(None)
             });
-            self.waiting.set(None);
+            self.books.waiting.set(None);
             if let Err(cancelled) = ended
                 && heeds == Heeds::Everything
             {
                 // By our own failing child, or from outside?
-                if !self.interrupted.get() {
+                if !self.books.interrupted.get() {
                     result = Err(cancelled);
                 }
                 self.cancel(local);
             }
         }
         // The body is over: what interrupted it must not outlive it.
-        if let Some(body) = self.body.take()
-            && self.interrupted.get()
+        if let Some(body) = self.books.body.take()
+            && self.books.interrupted.get()
         {
             // SAFETY: on the home, in the body's own frame.
             unsafe { body.resume() };
@@ -216,7 +224,7 @@ pub(crate) unsafe fn finish(task: NonNull<Header>, ran: Ran, local: &Local, outg
     let Some(owner) = header.owner() else { unreachable!("an outside task is finished by its runtime") };
     if ptr::eq(owner.home, local.home()) {
         // SAFETY: in its owner's list since `adopt`, and this is its home.
-        let unlink = || unsafe { owner.list.unlink(task) };
+        let unlink = || unsafe { owner.books.list.unlink(task) };
         // SAFETY: run.
         let last = unsafe { complete(task, Some(unlink)) };
         end_of_run();
@@ -330,7 +338,7 @@ unsafe fn end_at_home(task: NonNull<Header>, ran: Ran, local: &Local) {
     // SAFETY: C2: its owner waits for it.
     let owner = unsafe { &*owner };
     // SAFETY: its owner's list since `adopt`.
-    unsafe { owner.list.unlink(task) };
+    unsafe { owner.books.list.unlink(task) };
     // SAFETY: completed by `finish`, released here once.
     if unsafe { release(task) } {
         // SAFETY: nobody refers to it any more.
