@@ -576,3 +576,32 @@ fn a_scope_of_a_runtime_that_is_shut_down_ends() {
         assert_eq!(task.join().unwrap(), Err(Cancelled::new()));
     });
 }
+
+/// A thread that is no worker announces the child to the scope's home and then queues it: the home may take it at once, and must have read the announcement before it ends.
+#[test]
+fn a_child_spawned_by_a_blocking_thread_is_announced_before_it_ends() {
+    let rounds = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let ran = AtomicUsize::new(0);
+    runtime.run(|| {
+        for _ in 0..rounds {
+            scope(|s| {
+                let starter = s.go(|| {
+                    throng::blocking(|| {
+                        for _ in 0..5 {
+                            s.go(|| {
+                                ran.fetch_add(1, Ordering::Relaxed);
+                            });
+                        }
+                    })
+                });
+                while !starter.is_finished() {
+                    yield_now()?;
+                }
+                Ok::<_, Cancelled>(())
+            })
+            .unwrap();
+        }
+    });
+    assert_eq!(ran.into_inner(), 5 * rounds);
+}
