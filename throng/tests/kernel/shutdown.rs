@@ -181,7 +181,8 @@ fn child_shutdown_any_moment() {
         return;
     }
     let before = threads();
-    for seed in 0..scaled(300, 3_000) as u64 {
+    let seeds = std::env::var("THRONG_STRESS_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    for seed in 0..seeds.unwrap_or(scaled(300, 3_000) as u64) {
         watched(&format!("seed {seed}"), || one_zoo(seed));
         // The kernel removes an ended thread from the list a little after it was joined.
         let mut looks = 0;
