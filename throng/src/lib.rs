@@ -58,6 +58,9 @@
 //! **No preemption.** A goroutine that computes for long without parking keeps its worker, too. Call [`yield_now`] now and then, which also returns its
 //! cancellation; [`check`] only looks at that.
 //!
+//! **Pools that start empty.** A goroutine stays on the thread it started on. Goroutines that are started together and at once wait for work have all
+//! started on one worker, and whatever they are sent to compute is computed on that one thread. Start a goroutine for each piece of work instead.
+//!
 //! **Stacks do not grow.** A goroutine has 256 KiB unless [`Builder::stack_size`] says otherwise: address space, of which
 //! only touched pages cost memory. Deep recursion and large arrays in locals overflow it. The guard below it
 //! catches that: the process reports the goroutine's name, the place it was spawned at and the size, and aborts.

@@ -117,7 +117,8 @@ impl<T> Receiver<T> {
         self.receive(|| super::deadline(timeout)).map_err(RecvTimeoutError::from)
     }
 
-    /// Receives until the channel is closed and empty, or the task is cancelled.
+    /// Receives until the channel is closed and empty, or the task is cancelled. The loop ends alike in both cases: where it matters that everything came, ask
+    /// [`check`](crate::check) after it.
     ///
     /// ```
     /// let (tx, rx) = throng::channel::bounded(3);
