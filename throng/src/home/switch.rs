@@ -21,7 +21,7 @@ use crate::rng;
 use crate::waiter::Waiter;
 
 /// How many parks in a row may go straight to the next ready goroutine, past the loop.
-const STRAIGHT: u32 = 61;
+const STRAIGHT: u32 = 16;
 
 /// The fibers of a worker's thread; none on a plain one.
 pub(crate) struct Fibers {
@@ -170,6 +170,7 @@ impl Local {
             self.switch_away();
         } else if straight < STRAIGHT {
             fibers.straight.set(straight + 1);
+            fibers.parked.set(fibers.parked.get() + 1);
         } else {
             self.step_back_to_loop();
         }

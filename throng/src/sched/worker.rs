@@ -44,9 +44,9 @@ const FRESH_EVERY: u64 = 16;
 /// How many goroutines are started between two that are ready. A parent that waits for its children's results should find several when its turn comes; but each child started
 /// may park, and those that are parked take memory.
 const FRESH_BURST: u32 = 4;
-/// Every so many turns of the loop the oldest submission from outside goes first (Go's 1/61).
+/// Every so many turns and parks the oldest submission from outside goes first (Go's 1/61).
 const GLOBAL_EVERY: u64 = 61;
-/// Every so many turns of the loop alarms are rung and the scheduler's state is looked at.
+/// Every so many turns and parks alarms are rung and the scheduler's state is looked at.
 const TEND_EVERY: u64 = 64;
 
 /// `repr(C)`: the `Local` comes first, so that a worker's `Local` is the worker.
@@ -67,6 +67,9 @@ pub(crate) struct Worker {
     pub(super) blocks: Blocks,
     outgoing: Outgoing,
     tick: Cell<u64>,
+    /// The turns at which it is time to tend, and to look outside first.
+    next_tend: Cell<u64>,
+    next_outside: Cell<u64>,
     fresh_first: Cell<bool>,
     /// How many may still be started before the next that is ready.
     burst: Cell<u32>,
@@ -117,6 +120,8 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         blocks: Blocks::new(),
         outgoing: Outgoing::new(),
         tick: Cell::new(0),
+        next_tend: Cell::new(0),
+        next_outside: Cell::new(GLOBAL_EVERY),
         fresh_first: Cell::new(false),
         burst: Cell::new(0),
         exiting: Cell::new(false),
@@ -249,7 +254,10 @@ impl Worker {
         self.counters().parked.store(self.local.fibers().parked(), Ordering::Relaxed);
         // Mail first: a nudge says that there is something to see, and is not sent again before it has been read.
         self.local.read_mail();
-        if tick.is_multiple_of(TEND_EVERY) || self.resting_or_alone() {
+        // Parks that went straight to the next goroutine count as turns: they are as long.
+        let turns = tick + self.local.fibers().parked();
+        if turns >= self.next_tend.get() || self.resting_or_alone() {
+            self.next_tend.set(turns + TEND_EVERY);
             self.tend();
         }
         let queue = &self.peer().queue;
@@ -258,9 +266,11 @@ impl Worker {
         {
             return task;
         }
-        if tick.is_multiple_of(GLOBAL_EVERY)
-            && let Some(task) = self.startable(|| self.pop_outside())
-        {
+        let outside_first = turns >= self.next_outside.get();
+        if outside_first {
+            self.next_outside.set(turns + GLOBAL_EVERY);
+        }
+        if outside_first && let Some(task) = self.startable(|| self.pop_outside()) {
             return task;
         }
         let burst = self.burst.get();
