@@ -244,8 +244,8 @@ impl<T> Shared<T> {
         }
     }
 
-    #[cold]
-    #[inline(never)]
+    // Inlined: each return between the switch in `park` and the caller would be mispredicted (`home/switch.rs`).
+    #[inline(always)]
     fn wait_to_send<'a>(&'a self, mut state: SpinGuard<'a, State<T>>, item: T, deadline: Option<Instant>) -> Result<(), (Missed, T)> {
         local::with(|local| {
             let Ok(wait) = arm(local, Heeds::Everything) else {
@@ -291,8 +291,7 @@ impl<T> Shared<T> {
         }
     }
 
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn wait_to_receive<'a>(&'a self, mut state: SpinGuard<'a, State<T>>, deadline: Option<Instant>) -> Result<T, Missed> {
         local::with(|local| {
             let Ok(wait) = arm(local, Heeds::Everything) else {
