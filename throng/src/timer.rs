@@ -20,13 +20,19 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
+use std::ptr;
 use std::time::{Duration, Instant};
+
+use crate::shim::prefetch;
 
 /// Below this many entries, dead ones are left to surface by themselves.
 const SWEEP_FROM: usize = 64;
 
 /// The length of a bucket, as a power of two of nanoseconds: 1.05 ms.
 const BUCKET: u32 = 20;
+
+/// Buckets up to this many entries are fetched before they are due: more would drive each other out of the cache.
+const FORESEEN: usize = 512;
 
 pub(crate) struct Timers<A> {
     heap: BinaryHeap<Reverse<Entry>>,
@@ -76,7 +82,16 @@ fn is_live<A>(slots: &[Slot<A>], entry: &Entry) -> bool {
     slot.insertion == entry.insertion && slot.action.is_some()
 }
 
-impl<A> Timers<A> {
+/// What a timer does when it fires, as far as the timers are concerned: something in memory that has long left the cache.
+pub(crate) trait Action {
+    /// How many steps it takes to have all of it fetched.
+    const STEPS: u32;
+
+    /// Takes one step. The entry is live, and its target there (T1).
+    fn foresee(&self, step: u32);
+}
+
+impl<A: Action> Timers<A> {
     pub(crate) const fn new() -> Timers<A> {
         Timers {
             heap: BinaryHeap::new(),
@@ -156,6 +171,9 @@ impl<A> Timers<A> {
                 let bucket = self.later.first_entry().filter(|bucket| bucket.get().first <= now)?;
                 let (number, bucket) = bucket.remove_entry();
                 self.horizon = number;
+                if bucket.entries.len() <= FORESEEN {
+                    self.foresee(&bucket.entries);
+                }
                 self.heap.extend(bucket.entries.into_iter().map(Reverse));
                 continue;
             };
@@ -169,6 +187,21 @@ impl<A> Timers<A> {
                 self.live -= 1;
                 self.free.push(entry.slot);
                 return self.slots[entry.slot as usize].action.take();
+            }
+        }
+    }
+
+    /// These will fire within a bucket's time: has what they will touch fetched, all of them side by side instead of one after the other.
+    fn foresee(&self, entries: &[Entry]) {
+        for entry in entries {
+            prefetch(ptr::from_ref(&self.slots[entry.slot as usize]).addr());
+        }
+        // Each step reads what the one before has fetched.
+        for step in 0..A::STEPS {
+            for entry in entries.iter().filter(|entry| is_live(&self.slots, entry)) {
+                if let Some(action) = &self.slots[entry.slot as usize].action {
+                    action.foresee(step);
+                }
             }
         }
     }
@@ -208,6 +241,17 @@ impl<A> fmt::Debug for Timers<A> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    macro_rules! plain {
+        ($($t:ty)*) => {$(
+            impl Action for $t {
+                const STEPS: u32 = 0;
+                fn foresee(&self, _: u32) {}
+            }
+        )*};
+    }
+
+    plain!(() u64 &str);
 
     #[test]
     fn fires_in_order_of_deadline_then_of_insertion() {

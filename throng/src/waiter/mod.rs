@@ -23,6 +23,7 @@ use crate::cancelled::Cancelled;
 use crate::fiber::Fiber;
 use crate::home::local::{self, Local};
 use crate::home::{Home, Message};
+use crate::timer::Action;
 pub(crate) use word::{Cause, Heeds};
 use word::{Generation, Word};
 
@@ -354,6 +355,26 @@ pub(crate) enum Alarm {
     EndWait(Ticket),
     /// The deadline of a stretch of code: calls the function with the pointer.
     Call(unsafe fn(NonNull<()>, &Local), NonNull<()>),
+}
+
+impl Action for Alarm {
+    const STEPS: u32 = 3;
+
+    fn foresee(&self, step: u32) {
+        let Alarm::EndWait(ticket) = self else { return };
+        if step == 0 {
+            return crate::shim::prefetch(ticket.waiter.addr().get());
+        }
+        #[cfg(not(loom))]
+        // SAFETY: the waiter waits, so it is there (T1), on this thread.
+        if let Some(fiber) = unsafe { ticket.waiter.as_ref() }.fiber.get() {
+            match step {
+                1 => crate::shim::prefetch(fiber.addr().get()),
+                // SAFETY: it waits, so it is suspended.
+                _ => unsafe { Fiber::prefetch(fiber) },
+            }
+        }
+    }
 }
 
 impl Alarm {
