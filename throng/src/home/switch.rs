@@ -100,6 +100,7 @@ impl Local {
     pub(crate) fn go_to(&self, waiter: NonNull<Waiter>) {
         // SAFETY: ready, so parked, so alive.
         let waiter = unsafe { waiter.as_ref() };
+        debug_assert!(waiter.is_at(self.home()), "a started goroutine never changes thread");
         self.set_current(waiter);
         let Some(fiber) = waiter.fiber().get() else { unreachable!("a ready goroutine has started") };
         if self.fibers().running() != fiber {

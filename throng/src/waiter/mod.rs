@@ -87,6 +87,12 @@ impl Waiter {
         self.home.set(home);
     }
 
+    /// Whether this is where it has settled.
+    #[cfg(not(loom))]
+    pub(crate) fn is_at(&self, home: &Home) -> bool {
+        ptr::eq(self.home.get(), home)
+    }
+
     /// The fiber it runs on, once started; of a plain thread, none. For the home's thread only.
     #[cfg(not(loom))]
     #[inline(always)]
