@@ -49,8 +49,7 @@ const GLOBAL_EVERY: u64 = 61;
 /// Every so many turns and parks alarms are rung and the scheduler's state is looked at.
 const TEND_EVERY: u64 = 64;
 
-/// `repr(C)`: the `Local` comes first, so that a worker's `Local` is the worker.
-#[repr(C)]
+/// See the module's header.
 pub(crate) struct Worker {
     local: Local,
     scheduler: Arc<Scheduler>,
@@ -256,7 +255,7 @@ impl Worker {
         self.local.read_mail();
         // Parks that went straight to the next goroutine count as turns: they are as long.
         let turns = tick + self.local.fibers().parked();
-        if turns >= self.next_tend.get() || self.resting_or_alone() {
+        if turns >= self.next_tend.get() || self.idle_or_closing() {
             self.next_tend.set(turns + TEND_EVERY);
             self.tend();
         }
@@ -317,10 +316,10 @@ impl Worker {
         pop().map(|Unstarted(task)| Next::Fresh(task))
     }
 
-    /// Nothing is ready here: the moment to look at the clock costs nobody anything.
+    /// Nothing is to be run here, so looking at the clock costs nobody anything; or the runtime closes.
     #[inline]
-    fn resting_or_alone(&self) -> bool {
-        self.local.has_alarms() && !self.local.has_ready() || self.scheduler.is_closing()
+    fn idle_or_closing(&self) -> bool {
+        self.local.has_alarms() && !self.local.has_ready() && self.peer().queue.is_empty() || self.scheduler.is_closing()
     }
 
     /// Whether the runtime closes, and this worker has not noticed.
