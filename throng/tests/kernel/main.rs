@@ -11,6 +11,7 @@ mod joining;
 mod limits;
 mod runtimes;
 mod scheduling;
+mod scope_edges;
 mod scopes;
 mod shutdown;
 mod timeouts;
