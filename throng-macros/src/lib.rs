@@ -11,6 +11,7 @@ use proc_macro::TokenStream;
 /// select! {
 ///     recv(receiver) -> pattern => body,
 ///     send(sender, item) -> pattern => body,
+///     join(handle) => body,
 ///     after(duration) -> pattern => body,
 ///     default => body,
 /// }
@@ -19,6 +20,7 @@ use proc_macro::TokenStream;
 /// - `recv(receiver) -> pattern` receives: `pattern` is bound to a `Result<T, RecvError>`, an error only if the channel is closed and empty.
 /// - `send(sender, item) -> pattern` sends: `pattern` is bound to a `Result<(), SendError<T>>`, an error, with the item, only if the channel is closed. The item
 ///   is dropped if another arm is chosen.
+/// - `join(handle)` is ready when the task of the `JoinHandle` or `ScopedJoinHandle` has ended: joining it then does not park. A lazy task is started.
 /// - `after(duration)` is ready when that time is over; ` -> pattern`, if given, is bound to the `Instant` it was over.
 /// - `default` is chosen if no other arm is ready: then the select never waits. "No other is ready" is true of one moment, for all arms at once.
 /// - `default(duration)` is `after(duration)` under the name it has in crossbeam.

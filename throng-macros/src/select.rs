@@ -51,10 +51,11 @@ enum Kind {
     Recv { receiver: Expr },
     Send { sender: Expr, item: Expr },
     After { timeout: Expr },
+    Join { task: Expr },
     Default,
 }
 
-const FORMS: &str = "an arm is `recv(receiver) -> pattern => body`, `send(sender, item) -> pattern => body`, `after(duration) => body` or `default => body`";
+const FORMS: &str = "an arm is `recv(receiver) -> pattern => body`, `send(sender, item) -> pattern => body`, `join(handle) => body`, `after(duration) => body` or `default => body`";
 
 impl Parse for Select {
     fn parse(input: ParseStream<'_>) -> Result<Select> {
@@ -99,6 +100,10 @@ impl Parse for Arm {
                 let [timeout] = operands(input)?;
                 Kind::After { timeout }
             }
+            "join" => {
+                let [task] = operands(input)?;
+                Kind::Join { task }
+            }
             "default" => {
                 if input.peek(token::Paren) {
                     let inside;
@@ -122,7 +127,7 @@ impl Parse for Arm {
         let pattern = if input.peek(Token![->]) {
             input.parse::<Token![->]>()?;
             Some(Pat::parse_single(input)?)
-        } else if matches!(kind, Kind::After { .. }) {
+        } else if matches!(kind, Kind::After { .. } | Kind::Join { .. }) {
             None
         } else {
             return Err(input.error(format!("expected `-> pattern`: the result of `{name}` must be bound, if only to `_`")));
@@ -205,6 +210,15 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
             Kind::After { timeout } => {
                 let coerced = coerced(&private, "duration", &quote!(#operand), timeout.span());
                 (quote!(#timeout), quote_spanned!(here=> let mut #arm = #private::after_arm(#coerced);))
+            }
+            Kind::Join { task } => {
+                let coerced = coerced(&private, "joinable", &quote!(#operand), task.span());
+                let prepare = quote_spanned! {here=>
+                    let #operand = #coerced;
+                    let mut #place = ::core::pin::pin!(#private::join_place(#operand));
+                    let mut #arm = #private::join_arm(#operand, #place.as_mut());
+                };
+                (quote_spanned!(here=> &#task), prepare)
             }
             Kind::Default => unreachable!("a default is kept apart"),
         };
@@ -294,6 +308,7 @@ mod tests {
             quote!(),
             quote!(recv(rx) -> v => v, send(tx, 1) -> _ => (), after(d) => (), default => ()),
             quote!(recv(rx,) -> (a | b) => {} send(tx, f(1, 2),) -> mut r => {} after(d) -> t => if x {} else {} default() => {}),
+            quote!(join(a) => 1, join(b) -> () => 2),
             quote!(recv(rx) -> Ok(v) | Err(v) => v),
             quote!(default(d) => {}),
         ] {

@@ -7,16 +7,26 @@ use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 use crate::cancelled::Cancelled;
+use crate::cause::Cause;
 use crate::home::local::{self, Local};
 use crate::timer::Key;
 use crate::waiter::{Alarm, InterruptPoint};
 
 /// Whether the calling task has been cancelled: whether its next call that parks would return [`Cancelled`].
 ///
-/// `false` inside [`shield`]. Never parks. For loops that compute for long: Kotlin's `isActive`, the other way round.
+/// `false` inside [`shield`]. Never parks. Looks at the clock if the thread has alarms set, so that a [`timeout`] is noticed by code that computes and asks. For loops that compute for long: Kotlin's `isActive`, the other way round.
 #[must_use]
 pub fn is_cancelled() -> bool {
-    local::with(|local| local.current().is_cancelled())
+    local::with(|local| {
+        look_up(local);
+        local.current().asks()
+    })
+}
+
+/// A task that asks should hear what a task that parks would: mail that has come, time that is over.
+fn look_up(local: &Local) {
+    local.read_mail();
+    local.ring_alarms();
 }
 
 /// `Err` if the calling task has been cancelled: [`is_cancelled`] to be used with `?`. Never parks. Kotlin's `ensureActive`.
@@ -33,7 +43,10 @@ pub fn is_cancelled() -> bool {
 /// # compute().unwrap();
 /// ```
 pub fn check() -> Result<(), Cancelled> {
-    local::with(|local| local.current().check())
+    local::with(|local| {
+        look_up(local);
+        local.current().check(local)
+    })
 }
 
 /// Runs `f` with cancellation masked: calls in it park and return as if the task had not been cancelled. For clean-up that has to park.
@@ -80,7 +93,7 @@ impl Error for Elapsed {}
 /// [`Elapsed`].
 ///
 /// `Ok` carries whatever `f` returned. That includes the case that it came to its result although the time was over, because no call of its that parks
-/// noticed: a result is never thrown away. If the *task* is cancelled, `f` sees it as always and its result is returned: `Elapsed` is reported
+/// noticed: such a result is not thrown away. (What `f` returns after one of its calls has been ended by the limit is dropped.) If the *task* is cancelled, `f` sees it as always and its result is returned: `Elapsed` is reported
 /// only when it was this limit that ended `f`, not one further in or out.
 ///
 /// With a `limit` of zero `f` is not run. Like all cancellation this acts at parking calls only: a long computation is not interrupted.
@@ -166,5 +179,5 @@ unsafe fn ring(frame: NonNull<()>, local: &Local) {
     let deliveries = unsafe { frame.point.deliveries() };
     frame.rang.set(Some(deliveries));
     // SAFETY: as above.
-    unsafe { frame.point.interrupt(local) };
+    unsafe { frame.point.interrupt(local, Some(&Cause::Elapsed)) };
 }

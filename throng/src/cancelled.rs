@@ -30,7 +30,7 @@ use std::fmt;
 pub struct Cancelled {}
 
 impl Cancelled {
-    /// The value. Returning it from a task by hand ends that task as a cancelled one would.
+    /// The value, for code that has found out by other means. (A task that returns it without having been cancelled has not been: what it returns is an error like any other.)
     pub const fn new() -> Cancelled {
         Cancelled {}
     }

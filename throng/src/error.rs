@@ -5,7 +5,7 @@ use std::fmt;
 use crate::cancel::Elapsed;
 use crate::cancelled::Cancelled;
 use crate::channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError};
-use crate::spawn::JoinError;
+use crate::join::JoinError;
 
 /// What can end a stretch of code that parks, in one type: everything the calls of this crate return converts into it with `?`.
 ///

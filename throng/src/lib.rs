@@ -34,9 +34,14 @@
 //! | for | see |
 //! |---|---|
 //! | starting | [`run`], `#[throng::main]`, `#[throng::test]`; [`Runtime`] and its [`Builder`] for more than the defaults |
-//! | goroutines that are waited for | [`scope`], [`Scope`], [`ScopedJoinHandle`] |
-//! | goroutines on their own | [`go`], [`try_go`], [`JoinHandle`]; [`task`] to give them a name |
+//! | goroutines that are waited for | [`scope`], [`Scope`], [`ScopedJoinHandle`]; [`scope_all`] for all its failures |
+//! | goroutines that fail alone | [`supervisor()`], [`Supervisor`]; [`ExceptionHandler`] for failures nobody joins |
+//! | goroutines on their own | [`go`], [`try_go`], [`JoinHandle`]; [`task`] to give them a name, and to say how they start |
+//! | values still to come | [`completable`], [`Scope::completable`] |
+//! | the task tree | [`Job`], [`job()`]; [`cause()`] and [`Cause`] |
+//! | what tasks inherit | [`context_local!`], [`ContextLocal`] |
 //! | handing values over | [`channel`]: [`rendezvous`], [`bounded`], [`unbounded`] |
+//! | many of one kind: a map, a limit, a race | [`map`], [`race`], [`race2`]; [`group()`], [`Group`]; [`Scope::limit`], [`Limited`] |
 //! | waiting for one of several things | `select!`; [`select::Select`] for sets made at run time; [`after`], [`at`], [`tick`], [`never()`] |
 //! | sharing values, counting | [`sync`]: [`Mutex`], [`WaitGroup`] |
 //! | time | [`sleep`], [`sleep_until`], [`timeout`], [`deadline`] |
@@ -80,6 +85,8 @@
 //! **The end of `main`.** When the closure given to [`run`] returns, goroutines that still run are cancelled and waited for. One that ignores its cancellation and never ends
 //! keeps `run` from returning. What has to be finished belongs in a [`scope`].
 //!
+//! **Closures that only panic.** `s.go(|| panic!())` does not compile, since `!` is neither a `Result` nor `()`: write `|| -> () { .. }`.
+//!
 //! **Waiting for each other.** Nothing detects deadlocks. A goroutine that waits for a message nobody can send waits until it is cancelled.
 //!
 //! # Platforms
@@ -103,6 +110,12 @@
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct FrontPage;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-kotlin.md")]
+struct FromKotlin;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-go.md")]
+struct FromGo;
 
 // Layer 0: the machine.
 mod lock;
@@ -110,9 +123,12 @@ mod rng;
 mod shim;
 // Layer 1: stacks, waiting, time.
 mod cancelled;
+mod cause;
+mod context;
 #[cfg(not(loom))]
 mod fiber;
 mod home;
+mod panics;
 mod timer;
 mod waiter;
 mod waitq;
@@ -125,11 +141,19 @@ mod sched;
 #[cfg(all(test, loom))]
 #[path = "sched/model.rs"]
 mod sched_model;
-// Layer 4: runtimes, cancellation.
+// Layer 4: the tree and its rules, runtimes.
 #[cfg(not(loom))]
 mod cancel;
 #[cfg(not(loom))]
+mod handler;
+#[cfg(not(loom))]
+mod job;
+#[cfg(not(loom))]
+mod join;
+#[cfg(not(loom))]
 mod rt;
+#[cfg(not(loom))]
+mod unseen;
 // Layer 5: making tasks.
 #[cfg(not(loom))]
 mod scope;
@@ -139,6 +163,8 @@ mod spawn;
 pub mod channel;
 #[cfg(not(loom))]
 mod error;
+#[cfg(not(loom))]
+mod group;
 pub mod select;
 pub mod sync;
 #[cfg(not(loom))]
@@ -148,20 +174,35 @@ mod token;
 #[cfg(not(loom))]
 pub use cancel::{Elapsed, check, deadline, is_cancelled, shield, timeout};
 pub use cancelled::Cancelled;
+pub use cause::{Cause, Completion, Failed};
 pub use channel::{Receiver, Sender, after, at, bounded, never, rendezvous, tick, unbounded};
+pub use context::ContextLocal;
 #[cfg(not(loom))]
 pub use error::Error;
+#[cfg(not(loom))]
+pub use group::{Group, Limited, group, map, race, race2};
+#[cfg(not(loom))]
+pub use handler::{ExceptionHandler, Failure};
+#[cfg(not(loom))]
+pub use job::{Job, JobState, OnCompletion, cause, job};
+#[cfg(not(loom))]
+pub use join::{JoinError, Panic};
 #[cfg(not(loom))]
 pub use rt::{Builder, Runtime, metrics, run};
 #[cfg(not(loom))]
 pub use sched::{Metrics, WorkerMetrics, blocking, yield_now};
 #[cfg(not(loom))]
-pub use scope::{Outcomes, Scope, ScopeTask, ScopedJoinHandle, scope};
+pub use scope::{
+    ChildFailure, Failures, Fallible, HowFailed, Outcomes, Scope, ScopeTask, ScopedCompletable, ScopedJoinHandle, Supervisor,
+    SupervisorTask, scope, scope_all, supervisor,
+};
 #[cfg(not(loom))]
-pub use spawn::{JoinError, JoinHandle, Panic, SpawnError, Task, go, task, try_go};
+pub use spawn::{Completable, JoinHandle, SpawnError, Task, completable, go, task, try_go};
 pub use sync::{Mutex, MutexGuard, WaitGroup};
 #[cfg(feature = "macros")]
 pub use throng_macros::{main, select, test};
 #[cfg(not(loom))]
 pub use time::{sleep, sleep_until};
 pub use token::CancelToken;
+#[cfg(not(loom))]
+pub use token::OnCancel;

@@ -7,9 +7,9 @@ use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::home::local;
+use crate::join::JoinError;
 use crate::sched::{Metrics, Plan, Scheduler, on_worker};
-use crate::spawn::{JoinError, JoinHandle, Place, SpawnError, start};
-use crate::task::{NoScope, Spec};
+use crate::spawn::{JoinHandle, NoScope, Options, Place, SpawnError, start};
 use crate::waiter::{Heeds, unwinding};
 
 /// The stack of a goroutine, unless the builder says otherwise: address space, of which only the touched pages cost memory.
@@ -89,9 +89,10 @@ impl Runtime {
         if unwinding() && !local::with(local::Local::is_thread) {
             return f();
         }
-        let spec = Spec { site: Location::caller(), name: Some("main".into()) };
+        let options = Options::called_only("main");
         // SAFETY: the wait below heeds nothing, so we are not left before `f` has ended.
-        let handle = unsafe { start(spec, NoScope::new(), f, None, Place::On(&self.scheduler)) }.unwrap_or_else(|error| error.refuse());
+        let handle = unsafe { start(options, Location::caller(), NoScope::new(), f, None, Place::On(&self.scheduler)) }
+            .unwrap_or_else(|error| error.refuse());
         match handle.join_heeding(Heeds::Nothing) {
             Ok(value) => value,
             Err(JoinError::Panicked(panic)) => panic.resume(),
@@ -122,9 +123,8 @@ impl Runtime {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let spec = Spec { site: Location::caller(), name: None };
         // SAFETY: nothing is borrowed.
-        unsafe { start(spec, NoScope::new(), f, None, Place::On(&self.scheduler)) }
+        unsafe { start(Options::default(), Location::caller(), NoScope::new(), f, None, Place::On(&self.scheduler)) }
     }
 
     /// What is known of its workers so far.

@@ -22,8 +22,8 @@ use std::ptr::{self, NonNull};
 use crate::lock::{SpinGuard, SpinLock};
 use crate::waiter::{Cause, Ticket};
 
-/// First in, first out; `enqueue_first` for the one that has already waited.
-pub(crate) struct WaitQueue<V> {
+/// First in, first out; `enqueue_first` for the one that has already waited. (`pub` as `Entry` is.)
+pub struct WaitQueue<V> {
     first: *const Node<V>,
     last: *const Node<V>,
 }

@@ -21,7 +21,7 @@ impl Victim {
 
     fn cancel(self) {
         // SAFETY: its thread joins the caller before it ends.
-        unsafe { self.0.as_ref() }.cancel();
+        unsafe { self.0.as_ref() }.cancel(true);
     }
 }
 

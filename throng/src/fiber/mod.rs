@@ -73,6 +73,9 @@ pub(crate) enum Resumed {
     Finished,
 }
 
+/// How much of a cold stack is fetched: what a goroutine that waits in a channel has under it.
+const MOST_LINES: usize = 24;
+
 impl Fiber {
     /// A new fiber that will run `body` on `stack` when it is first resumed. The pointer is good until
     /// [`into_stack`](Fiber::into_stack).
@@ -140,7 +143,7 @@ impl Fiber {
     /// Asks for the cache lines that a resumption will touch first: the link below the record, and the innermost frames.
     ///
     /// # Safety
-    /// `this` is suspended.
+    /// `this` is live, on this thread. (If it is not suspended, what is fetched is out of date.)
     #[inline(always)]
     pub(crate) unsafe fn prefetch(this: NonNull<Fiber>) {
         const LINE: usize = mem::align_of::<Fiber>();
@@ -151,6 +154,21 @@ impl Fiber {
         crate::shim::prefetch(depth);
         crate::shim::prefetch(depth.wrapping_add(LINE));
         crate::shim::prefetch(depth.wrapping_add(2 * LINE));
+    }
+
+    /// `prefetch`, with all of the frames, if they are few: for a fiber that has not run for long.
+    ///
+    /// # Safety
+    /// As for `prefetch`.
+    pub(crate) unsafe fn prefetch_all(this: NonNull<Fiber>) {
+        const LINE: usize = mem::align_of::<Fiber>();
+        // SAFETY: the record lives.
+        let depth = unsafe { (*this.as_ptr()).depth.get() };
+        let top = this.addr().get();
+        for line in (depth.wrapping_sub(LINE)..top).step_by(LINE).take(MOST_LINES) {
+            crate::shim::prefetch(line);
+        }
+        crate::shim::prefetch(top - LINE);
     }
 
     /// Whether an address lies in the stack of a fiber, one that is not ended.

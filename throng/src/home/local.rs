@@ -12,9 +12,10 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
 
+use super::ready::Ready;
 #[cfg(not(loom))]
 use super::switch::Fibers;
-use super::{Home, Message, pool};
+use super::{Home, pool};
 use crate::timer::{Key, Timers};
 use crate::waiter::{Alarm, Waiter};
 
@@ -38,19 +39,13 @@ pub(crate) struct Local {
     own: Waiter,
 }
 
-/// First come, first served, linked through the waiters' messages.
-struct Ready {
-    oldest: Cell<*const Message>,
-    newest: Cell<*const Message>,
-}
-
 impl Local {
     /// `home` comes from the pool and goes back there.
     pub(crate) fn new(home: &'static Home) -> Local {
         Local {
             home,
             current: Cell::new(ptr::null()),
-            ready: Ready { oldest: Cell::new(ptr::null()), newest: Cell::new(ptr::null()) },
+            ready: Ready::new(),
             timers: UnsafeCell::new(Timers::new()),
             #[cfg(not(loom))]
             fibers: Fibers::new(),
@@ -108,39 +103,30 @@ impl Local {
     /// Appends a waiter that has been woken (L2), or one that steps back for the others.
     #[inline]
     pub(crate) fn push_ready(&self, waiter: &Waiter) {
-        #[cfg(not(loom))]
-        waiter.prefetch_fiber();
-        let message: *const Message = waiter.message();
-        waiter.message().next().set(ptr::null());
-        match NonNull::new(self.ready.newest.replace(message).cast_mut()) {
-            // SAFETY: a waiter in the list is parked, so it is alive.
-            Some(last) => unsafe { last.as_ref() }.next().set(message),
-            None => self.ready.oldest.set(message),
-        }
+        self.ready.push(waiter);
+    }
+
+    /// Puts a waiter that steps aside before the others.
+    #[cfg(not(loom))]
+    pub(crate) fn push_ready_first(&self, waiter: &Waiter) {
+        self.ready.push_first(waiter);
     }
 
     #[inline]
     pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.oldest.get().is_null()
+        !self.ready.is_empty()
     }
 
     /// The waiter that will be taken next.
     #[inline]
     pub(crate) fn peek_ready(&self) -> Option<NonNull<Waiter>> {
-        NonNull::new(self.ready.oldest.get().cast_mut()).map(Waiter::of_message)
+        self.ready.peek()
     }
 
     /// Takes the waiter that became ready first.
     #[inline]
     pub(crate) fn pop_ready(&self) -> Option<NonNull<Waiter>> {
-        let oldest = NonNull::new(self.ready.oldest.get().cast_mut())?;
-        // SAFETY: as in `push_ready`.
-        let next = unsafe { oldest.as_ref() }.next().get();
-        self.ready.oldest.set(next);
-        if next.is_null() {
-            self.ready.newest.set(ptr::null());
-        }
-        Some(Waiter::of_message(oldest))
+        self.ready.pop()
     }
 
     /// Delivers the mail.
@@ -218,6 +204,8 @@ impl Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
+        // Errands that came at the last moment. (A later one is the next thread's.)
+        self.read_mail();
         pool::give(self.home);
     }
 }
@@ -228,6 +216,8 @@ impl fmt::Debug for Local {
     }
 }
 
+#[cfg(not(loom))]
+pub(crate) use tls::here;
 pub(crate) use tls::{enter, try_with, with};
 
 #[cfg(not(loom))]
@@ -261,6 +251,20 @@ mod tls {
         }
         // SAFETY: set by `enter` or `adopt` to one that lives as long as the thread uses it; only this thread reads it (L1).
         f(unsafe { &*local })
+    }
+
+    /// The thread's `Local`, for a caller that parks and must be inlined into whoever called it (see `switch.rs`), which a closure cannot be made to be.
+    ///
+    /// # Safety
+    /// The reference ends with the call it is used in.
+    #[inline(always)]
+    pub(crate) unsafe fn here<'a>() -> &'a Local {
+        let mut local = LOCAL.get();
+        if local.is_null() {
+            local = adopt();
+        }
+        // SAFETY: as in `with`, and by contract.
+        unsafe { &*local }
     }
 
     /// Calls `f` with the thread's `Local`, if it has one.

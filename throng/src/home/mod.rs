@@ -19,8 +19,10 @@
 //! - H2: homes are never freed, only used again by later threads (`pool`), so the unpark that follows a push may be as late as it
 //!   likes: the pushed message may be gone, the thread may be gone, the home is still there, and a stray unpark is harmless.
 
+mod errand;
 pub(crate) mod local;
 mod parker;
+mod ready;
 #[cfg(not(loom))]
 mod switch;
 
@@ -211,7 +213,6 @@ pub(crate) mod pool {
 
     #[cfg(not(loom))]
     pub(crate) fn give(home: &'static Home) {
-        debug_assert!(!home.has_mail(), "a thread ended with mail in its inbox");
         FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(home);
     }
 

@@ -177,6 +177,14 @@ impl Local {
         }
     }
 
+    /// The running goroutine becomes the first of the ready ones, and the loop decides what is done before.
+    pub(crate) fn step_aside(&self) {
+        let fibers = self.fibers();
+        fibers.parked.set(fibers.parked.get() + 1);
+        self.push_ready_first(self.current());
+        self.switch_to_loop();
+    }
+
     /// The running goroutine goes to the end of the ready ones, and the loop decides who is next.
     #[inline(always)]
     pub(crate) fn step_back_to_loop(&self) {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `worker.rs` | a thread that runs goroutines: the loop, the switch, the order in which tasks run |
 //! | `fibers.rs` | its fibers, and the trunk that resumes them |
+//! | `intake.rs` | how new goroutines come to a worker |
 //! | `rest.rs` | what a worker does that has nothing to do: watch, steal, sleep, tidy up |
 //! | `queue.rs` | goroutines that have not started: owner's end, thieves' end, age |
 //! | `idle.rs`, `README.md` | who sleeps, who must be woken, and why no wake-up is lost |
@@ -19,6 +20,7 @@ mod blocking;
 mod describe;
 mod fibers;
 mod idle;
+mod intake;
 mod outside;
 mod queue;
 mod rest;
@@ -41,8 +43,8 @@ use outside::Outside;
 use queue::Queue;
 
 pub use blocking::blocking;
-pub(crate) use worker::on_worker;
 pub use worker::yield_now;
+pub(crate) use worker::{Worker, on_worker};
 
 /// A task on its way through queues.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +142,7 @@ pub struct Metrics {
 impl Scheduler {
     /// Makes a scheduler and starts its threads.
     pub(crate) fn start(plan: &Plan) -> io::Result<Arc<Scheduler>> {
+        crate::panics::install();
         fiber::install_overflow_report();
         fiber::set_describe(describe::describe_current);
         let slab = Slab::new(plan.stack_size)?;

@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 
 use super::{Scheduler, Unstarted};
 use crate::spawn::SpawnError;
+use crate::task::record::TaskRef;
 use crate::task::{self, Header, Ran};
 
 pub(super) struct Outside {
@@ -24,23 +25,21 @@ impl Outside {
 }
 
 impl Scheduler {
-    /// Takes a new task in and queues it.
+    /// Takes a new task in, which is to be queued.
     ///
     /// # Safety
     /// The task is new and the caller's.
-    pub(crate) unsafe fn submit(&self, task: NonNull<Header>) -> Result<(), SpawnError> {
+    pub(crate) unsafe fn admit(&self, task: NonNull<Header>) -> Result<(), SpawnError> {
         let outside = self.outside.lock();
         if outside.closed {
             return Err(SpawnError::shut_down());
         }
         // SAFETY: new, so in no list; under the lock (O1).
         unsafe { outside.tasks.link(task) };
-        drop(outside);
-        self.queue_outside(task);
         Ok(())
     }
 
-    /// Queues a task that has an owner, from a thread that is no worker.
+    /// Queues a task, from a thread that is no worker of ours.
     pub(crate) fn queue_outside(&self, task: NonNull<Header>) {
         let _unwatched = self.global.push(Unstarted(task));
         // Always, watched or not: a watcher's nap is too long for somebody who waits outside.
@@ -51,9 +50,9 @@ impl Scheduler {
     ///
     /// # Safety
     /// Called once, after its run, still as the current waiter.
-    pub(super) unsafe fn finish_outside(&self, task: NonNull<Header>, _: Ran, end_of_run: impl FnOnce()) {
+    pub(crate) unsafe fn finish_outside(&self, task: NonNull<Header>, ran: Ran, end_of_run: impl FnOnce()) {
         // SAFETY: run, completed once.
-        unsafe { task::complete(task, task::LINKED) };
+        unsafe { task::complete(task, ran, task::LINKED) };
         end_of_run();
         let mut outside = self.outside.lock();
         // SAFETY: in the list since `submit` (O1).
@@ -74,7 +73,14 @@ impl Scheduler {
     pub(super) fn close_outside(&self) -> bool {
         let mut outside = self.outside.lock();
         outside.closed = true;
-        outside.tasks.for_each(|task| task.waiter.cancel());
-        outside.tasks.is_empty() && !std::mem::replace(&mut outside.counted_out, true)
+        let mut tasks = Vec::new();
+        outside.tasks.for_each(|task| tasks.push(TaskRef::new(task)));
+        let none = outside.tasks.is_empty() && !std::mem::replace(&mut outside.counted_out, true);
+        drop(outside);
+        // Outside of the lock: who is told of the cancellation may start a task, and be refused.
+        for task in tasks {
+            task.header().cancel(false);
+        }
+        none
     }
 }

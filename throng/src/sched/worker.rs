@@ -35,8 +35,8 @@ use crate::fiber::{AltStack, Fiber, Stack};
 use crate::home::Message;
 use crate::home::local::{self, Local};
 use crate::rng;
-use crate::task::children::{self, Children, Outgoing};
-use crate::task::{self, Blocks, Header};
+use crate::task::children::Children;
+use crate::task::{self, Blocks, Header, Outgoing};
 use crate::waiter::Waiter;
 
 /// Every so many turns of the loop the oldest goroutine that has not started goes first.
@@ -59,9 +59,9 @@ pub(crate) struct Worker {
     /// Set while fibers are being retired: the loop that is resumed ends, and this one goes on.
     pub(super) retire_to: Cell<Option<NonNull<Fiber>>>,
     /// The goroutines started here without a scope.
-    root: Children,
+    pub(super) root: Children,
     /// Whether `root` is counted in the scheduler's `open`, and whether its closing has been noticed.
-    root_counted: Cell<bool>,
+    pub(super) root_counted: Cell<bool>,
     root_closing: Cell<bool>,
     pub(super) blocks: Blocks,
     outgoing: Outgoing,
@@ -70,6 +70,10 @@ pub(crate) struct Worker {
     next_tend: Cell<u64>,
     next_outside: Cell<u64>,
     fresh_first: Cell<bool>,
+    /// What is to be started now, before anything else.
+    pub(super) at_once: Cell<Option<NonNull<Header>>>,
+    /// Who has stepped aside for that goes on next.
+    pub(super) ready_first: Cell<bool>,
     /// How many may still be started before the next that is ready.
     burst: Cell<u32>,
     pub(super) exiting: Cell<bool>,
@@ -113,7 +117,7 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         id,
         stacks: UnsafeCell::new(Vec::new()),
         retire_to: Cell::new(None),
-        root: Children::new(home, Arc::as_ptr(&scheduler).cast()),
+        root: Children::of_root(home, Arc::as_ptr(&scheduler).cast()),
         root_counted: Cell::new(true),
         root_closing: Cell::new(false),
         blocks: Blocks::new(),
@@ -122,6 +126,8 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         next_tend: Cell::new(0),
         next_outside: Cell::new(GLOBAL_EVERY),
         fresh_first: Cell::new(false),
+        at_once: Cell::new(None),
+        ready_first: Cell::new(false),
         burst: Cell::new(0),
         exiting: Cell::new(false),
         starved: Cell::new(false),
@@ -163,12 +169,20 @@ pub(super) unsafe fn deliver_exit(_: NonNull<Message>, _: &Local) {
 /// ```
 #[inline]
 pub fn yield_now() -> Result<(), Cancelled> {
-    crate::cancel::check()?;
+    // The loop reads the mail and rings the alarms.
+    let check = |worker: &Worker| worker.local.current().check(&worker.local);
     on_worker(|worker| match worker {
-        Some(worker) if !worker.local.is_thread() && !crate::waiter::unwinding() => worker.step_back(),
-        _ => std::thread::yield_now(),
-    });
-    crate::cancel::check()
+        Some(worker) if !worker.local.is_thread() && !crate::waiter::unwinding() => {
+            check(worker)?;
+            worker.step_back();
+            check(worker)
+        }
+        _ => {
+            crate::cancel::check()?;
+            std::thread::yield_now();
+            crate::cancel::check()
+        }
+    })
 }
 
 impl Worker {
@@ -187,7 +201,7 @@ impl Worker {
     }
 
     #[inline]
-    fn peer(&self) -> &Peer {
+    pub(super) fn peer(&self) -> &Peer {
         &self.scheduler.peers[self.id]
     }
 
@@ -209,7 +223,12 @@ impl Worker {
     pub(super) fn run_loop(&self) {
         while !self.exiting.get() {
             let next = self.next_task();
-            if !matches!(next, Next::Fresh(task) if self.outgoing.may_wait_for(task)) {
+            let sibling = match next {
+                Next::Fresh(task) => self.outgoing.may_wait_for(task),
+                Next::Ready(waiter) => self.outgoing.may_wait_for(Header::of_waiter(waiter)),
+                Next::Nothing => false,
+            };
+            if !sibling {
                 self.outgoing.flush();
             }
             match next {
@@ -247,6 +266,17 @@ impl Worker {
 
     /// What runs next: the one place where that is decided.
     fn next_task(&self) -> Next {
+        if let Some(task) = self.at_once.take() {
+            if self.has_spare() {
+                return Next::Fresh(task);
+            }
+            self.enqueue(task);
+        }
+        if self.ready_first.take()
+            && let Some(waiter) = self.local.next_ready()
+        {
+            return Next::Ready(waiter);
+        }
         let tick = self.tick.get() + 1;
         self.tick.set(tick);
         self.counters().ticks.store(tick, Ordering::Relaxed);
@@ -332,7 +362,7 @@ impl Worker {
         self.local.ring_alarms();
         if self.scheduler.is_closing() {
             if !self.root_closing.replace(true) {
-                self.root.cancel(&self.local);
+                self.root.cancel(&self.local, None);
             }
             if self.root_counted.get() && self.root.is_empty() {
                 self.root_counted.set(false);
@@ -349,44 +379,16 @@ impl Worker {
         let header = unsafe { task.as_ref() };
         header.waiter.settle(self.local.home());
         header.waiter.fiber().set(Some(self.local.fibers().running()));
-        let skip = header.is_cancelled();
+        let skip = header.is_to_be_skipped();
         self.local.set_current(&header.waiter);
         // SAFETY: started once, on its fiber, as the current waiter.
         let ran = unsafe { task::run(task, skip) };
         let end_of_run = || self.local.set_current(ptr::null());
         match header.owner() {
             // SAFETY: it has run; still as the current waiter.
-            Some(_) => unsafe { children::finish(task, ran, &self.local, &self.outgoing, end_of_run) },
+            Some(_) => unsafe { task::finish(task, ran, &self.local, &self.outgoing, end_of_run) },
             // SAFETY: as above.
             None => unsafe { self.scheduler.finish_outside(task, ran, end_of_run) },
-        }
-    }
-
-    // Spawning.
-
-    /// Takes a new goroutine in, as a child of `owner` or, without one, of this worker's root, and queues it.
-    ///
-    /// # Safety
-    /// The task is new and the caller's; `owner` waits for it.
-    #[inline]
-    pub(crate) unsafe fn spawn(&self, task: NonNull<Header>, owner: Option<&Children>) {
-        let owner = owner.unwrap_or_else(|| {
-            if !self.root_counted.get() {
-                // A running task, whose own root is counted, starts another while the runtime closes.
-                self.root_counted.set(true);
-                self.scheduler.open.fetch_add(1, Ordering::AcqRel);
-            }
-            &self.root
-        });
-        // SAFETY: by contract.
-        unsafe { owner.adopt(task, &self.local) };
-        self.enqueue(task);
-    }
-
-    #[inline]
-    fn enqueue(&self, task: NonNull<Header>) {
-        if self.peer().queue.push(Unstarted(task)) {
-            self.scheduler.idle.wake_one();
         }
     }
 

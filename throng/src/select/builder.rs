@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::arm::{AfterArm, RecvArm, SendArm};
 use super::choose::{self, AnyArm, Seat};
+#[cfg(not(loom))]
+use super::join::{JoinArm, JoinPlace, Joinable, join_place};
 use crate::cancelled::Cancelled;
 use crate::channel::{Place, Receiver, RecvError, SendError, Sender, Source};
 
@@ -44,6 +46,8 @@ type Boxed<'a, T> = Box<Place<'a, T>>;
 struct Recv<'a, T, F>(RecvArm<'a, T, Boxed<'a, T>>, F);
 struct Send<'a, T, F>(SendArm<'a, T, Boxed<'a, T>>, F);
 struct After<F>(AfterArm, F);
+#[cfg(not(loom))]
+struct Join<'a, F>(JoinArm<'a, Box<JoinPlace<'a>>>, F);
 
 impl<'a, T, R, F: FnOnce(Result<T, RecvError>) -> R> Dynamic<'a, R> for Recv<'a, T, F> {
     fn arm(&mut self) -> AnyArm<'_, 'a> {
@@ -72,6 +76,17 @@ impl<'a, R, F: FnOnce(Instant) -> R> Dynamic<'a, R> for After<F> {
 
     fn finish(self: Box<Self>) -> R {
         self.1(self.0.result())
+    }
+}
+
+#[cfg(not(loom))]
+impl<'a, R, F: FnOnce() -> R> Dynamic<'a, R> for Join<'a, F> {
+    fn arm(&mut self) -> AnyArm<'_, 'a> {
+        AnyArm::new(&mut self.0)
+    }
+
+    fn finish(self: Box<Self>) -> R {
+        self.1()
     }
 }
 
@@ -114,6 +129,28 @@ impl<'a, R> Select<'a, R> {
     /// If there are 16,383 arms already.
     pub fn after(self, timeout: Duration, f: impl FnOnce(Instant) -> R + 'a) -> Select<'a, R> {
         self.with(After(AfterArm::new(timeout), f))
+    }
+
+    /// Adds an arm that is ready when the task has ended, so that joining it does not park. A lazy task is started.
+    ///
+    /// ```
+    /// use throng::select::Select;
+    /// use throng::{go, sleep};
+    /// use std::time::Duration;
+    ///
+    /// throng::run(|| {
+    ///     let slow = go(|| sleep(Duration::from_secs(3600)));
+    ///     let quick = go(|| 7);
+    ///     let first = Select::new().join(&slow, || "slow").join(&quick, || "quick").run();
+    ///     assert_eq!(first, Ok("quick"));
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    /// If there are 16,383 arms already.
+    #[cfg(not(loom))]
+    pub fn join(self, task: &'a impl Joinable, f: impl FnOnce() -> R + 'a) -> Select<'a, R> {
+        self.with(Join(JoinArm::new(task, Box::pin(join_place(task))), f))
     }
 
     /// How many arms there are.

@@ -4,6 +4,8 @@
 mod arm;
 mod builder;
 mod choose;
+#[cfg(not(loom))]
+mod join;
 #[cfg(all(test, loom))]
 mod loom_tests;
 
@@ -21,6 +23,8 @@ pub mod __private {
     pub use super::arm::{AfterArm, RecvArm, SendArm};
     pub use super::choose::AnyArm;
     use super::choose::{self, Seat};
+    #[cfg(not(loom))]
+    pub use super::join::{JoinArm, JoinPlace, Joinable, join_place};
     use crate::cancelled::Cancelled;
     use crate::channel::{Place, Receiver, Sender, Source};
 
@@ -91,8 +95,20 @@ pub mod __private {
         AfterArm::new(timeout)
     }
 
+    /// Coerces the operand of a `join(..)` arm.
+    #[cfg(not(loom))]
+    pub fn joinable<J: Joinable>(task: &J) -> &J {
+        task
+    }
+
+    /// A `join(..)` arm.
+    #[cfg(not(loom))]
+    pub fn join_arm<'p, 'a>(task: &'a impl Joinable, place: Pin<&'p mut JoinPlace<'a>>) -> JoinArm<'a, &'p mut JoinPlace<'a>> {
+        JoinArm::new(task, place)
+    }
+
     /// Forgets what kind of arm it is.
-    #[allow(private_bounds, reason = "only the three kinds above are arms")]
+    #[allow(private_bounds, reason = "only the kinds above are arms")]
     #[inline]
     pub fn any<'p, 'a>(arm: &'p mut (impl Arm<'a> + 'p)) -> AnyArm<'p, 'a> {
         AnyArm::new(arm)

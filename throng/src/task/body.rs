@@ -1,15 +1,16 @@
 //! The typed half of a task: making one, running its closure, what a scope makes of its result.
 
-use std::any::Any;
 use std::cell::UnsafeCell;
-use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use super::list::Siblings;
-use super::{Described, HANDLE, Header, Name, Outcome, RUNTIME, Ran, Vtable, block};
+use super::{About, HANDLE, Header, Name, Outcome, RUNTIME, Ran, Vtable, block};
+use crate::context::Context;
 use crate::lock::SpinLock;
+use crate::panics::Caught;
 use crate::spawn::SpawnError;
 use crate::waiter::Waiter;
 use crate::waitq::WaitQueue;
@@ -36,41 +37,26 @@ pub(crate) trait Report {
     /// What the handle gets.
     type Value;
 
-    /// Decides what a returned result means. `cancelled`: the task itself was cancelled.
-    fn returned(&self, result: Self::Returned, cancelled: bool) -> (Outcome<Self::Value>, Ran);
+    /// Decides what a returned result means.
+    fn returned(&self, result: Self::Returned, task: &Header) -> (Outcome<Self::Value>, Ran);
 
     /// Decides what a panic means.
-    fn panicked(&self, payload: Box<dyn Any + Send>) -> (Outcome<Self::Value>, Ran);
-}
+    fn panicked(&self, caught: Caught, task: &Header) -> (Outcome<Self::Value>, Ran);
 
-/// A task on its own: what it returns is its value, and its panic is its handle's.
-pub(crate) struct NoScope<T>(PhantomData<fn() -> T>);
-
-impl<T> NoScope<T> {
-    pub(crate) fn new() -> NoScope<T> {
-        NoScope(PhantomData)
-    }
-}
-
-impl<T> Report for NoScope<T> {
-    type Returned = T;
-    type Value = T;
-
-    #[inline]
-    fn returned(&self, result: T, _: bool) -> (Outcome<T>, Ran) {
-        (Outcome::Value(result), Ran::Well)
-    }
-
-    fn panicked(&self, payload: Box<dyn Any + Send>) -> (Outcome<T>, Ran) {
-        (Outcome::Panicked(payload), Ran::Well)
-    }
+    /// Nobody will take this outcome: it is reported, if it is a failure, and dropped. Must not panic.
+    fn unseen(&self, outcome: Outcome<Self::Value>, task: &Header);
 }
 
 /// What is said about a task when it is made.
 #[derive(Debug)]
 pub(crate) struct Spec {
     pub(crate) site: &'static Location<'static>,
-    pub(crate) name: Option<Box<str>>,
+    pub(crate) name: Option<Arc<Name>>,
+    pub(crate) context: Context,
+    /// Flags of the task: `ATOMIC`, `PROMISE`.
+    pub(crate) flags: u32,
+    /// It is not to be queued at once.
+    pub(crate) undecided: bool,
 }
 
 /// Makes a task with both its references. `Err` gives the closure back.
@@ -94,13 +80,12 @@ where
     let place = block::alloc(vtable.layout).ok_or(SpawnError::out_of_memory(vtable.layout.size()))?;
     let task = Task {
         header: Header {
-            waiter: Waiter::new(),
+            waiter: Waiter::new(spec.context, spec.undecided),
             vtable,
             owner: std::cell::Cell::new(std::ptr::null()),
             siblings: Siblings::none(),
-            join: SpinLock::with_flags(WaitQueue::new(), HANDLE | RUNTIME),
-            site: spec.site,
-            name: spec.name.map(|name| Box::new(Name(name))),
+            join: SpinLock::with_flags(WaitQueue::new(), HANDLE | RUNTIME | spec.flags),
+            about: About::new(spec.site, spec.name),
         },
         report,
         body: UnsafeCell::new(Body { closure: ManuallyDrop::new(closure) }),
@@ -130,9 +115,9 @@ where
         }
     }));
     let (outcome, ran) = match result {
-        Ok(Some(value)) => task.report.returned(value, task.header.waiter.is_task_cancelled()),
-        Ok(None) => (Outcome::Cancelled, Ran::Well),
-        Err(payload) => task.report.panicked(payload),
+        Ok(Some(value)) => task.report.returned(value, &task.header),
+        Ok(None) => (Outcome::Cancelled(task.header.cause().unwrap_or_default()), Ran::Cancelled),
+        Err(payload) => task.report.panicked(Caught::new(payload), &task.header),
     };
     // SAFETY: the closure is gone, the body is ours (K1).
     unsafe { body.cast::<Outcome<R::Value>>().write(outcome) };
@@ -153,27 +138,18 @@ unsafe fn drop_outcome<F, R: Report>(task: NonNull<Header>) {
     let typed = unsafe { task.cast::<Task<F, R>>().as_ref() };
     // SAFETY: as in `take`.
     let outcome = unsafe { typed.body.get().cast::<Outcome<R::Value>>().read() };
-    let dropped = catch_unwind(AssertUnwindSafe(|| match outcome {
-        // Nobody will join it: this is the last chance to say so.
-        Outcome::Panicked(payload) => {
-            report_panic(&typed.header, &*payload, "panicked");
-            drop(payload);
-        }
-        other => drop(other),
-    }));
-    if let Err(payload) = dropped {
-        report_panic(&typed.header, &*payload, "panicked while its result was dropped");
-        // A payload whose own drop panics could go on for ever.
-        std::mem::forget(payload);
-    }
+    typed.report.unseen(outcome, &typed.header);
 }
 
-fn report_panic(header: &Header, payload: &(dyn Any + Send), what: &str) {
-    eprintln!("throng: {} {what}: {}", Described(header), payload_text(payload));
-}
-
-/// What a panic said.
-pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("(a payload that is not text)")
+/// Gives a promise its outcome: `run`, without a closure to run.
+///
+/// # Safety
+/// `F` and `R` are the task's; called once, by the one who decided on it.
+pub(crate) unsafe fn put<F, R: Report>(task: NonNull<Header>, outcome: Outcome<R::Value>) {
+    // SAFETY: by contract; the runtime's reference keeps it.
+    let body = unsafe { task.cast::<Task<F, R>>().as_ref() }.body.get();
+    // SAFETY: until the outcome is written the body holds the closure (K1).
+    drop(unsafe { body.cast::<F>().read() });
+    // SAFETY: the closure is gone, the body is ours (K1).
+    unsafe { body.cast::<Outcome<R::Value>>().write(outcome) };
 }

@@ -1,4 +1,4 @@
-//! A list of tasks, linked through their headers: in and out in O(1), newest first.
+//! A list of tasks, linked through their headers: in and out in O(1), in the order they came.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,7 +8,8 @@ use super::Header;
 
 /// A task is in one list at a time, its owner's, and alive while it is in it.
 pub(crate) struct List {
-    first: Cell<*const Header>,
+    newest: Cell<*const Header>,
+    oldest: Cell<*const Header>,
 }
 
 // SAFETY: whoever uses a list holds its lock or is on its home's thread, and the links of the tasks in it are the list's.
@@ -16,23 +17,23 @@ unsafe impl Send for List {}
 
 #[derive(Debug)]
 pub(super) struct Siblings {
-    previous: Cell<*const Header>,
-    next: Cell<*const Header>,
+    newer: Cell<*const Header>,
+    older: Cell<*const Header>,
 }
 
 impl Siblings {
     pub(super) fn none() -> Siblings {
-        Siblings { previous: Cell::new(ptr::null()), next: Cell::new(ptr::null()) }
+        Siblings { newer: Cell::new(ptr::null()), older: Cell::new(ptr::null()) }
     }
 }
 
 impl List {
     pub(crate) fn new() -> List {
-        List { first: Cell::new(ptr::null()) }
+        List { newest: Cell::new(ptr::null()), oldest: Cell::new(ptr::null()) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.get().is_null()
+        self.newest.get().is_null()
     }
 
     /// # Safety
@@ -41,11 +42,12 @@ impl List {
     pub(crate) unsafe fn link(&self, task: NonNull<Header>) {
         // SAFETY: by contract.
         let header = unsafe { task.as_ref() };
-        let first = self.first.replace(task.as_ptr());
-        header.siblings.next.set(first);
+        let newest = self.newest.replace(task.as_ptr());
+        header.siblings.older.set(newest);
         // SAFETY: linked tasks are alive.
-        if let Some(first) = unsafe { first.as_ref() } {
-            first.siblings.previous.set(header);
+        match unsafe { newest.as_ref() } {
+            Some(newest) => newest.siblings.newer.set(header),
+            None => self.oldest.set(header),
         }
     }
 
@@ -55,24 +57,42 @@ impl List {
     pub(crate) unsafe fn unlink(&self, task: NonNull<Header>) {
         // SAFETY: linked tasks are alive.
         let header = unsafe { task.as_ref() };
-        let (previous, next) = (header.siblings.previous.get(), header.siblings.next.get());
+        let (newer, older) = (header.siblings.newer.get(), header.siblings.older.get());
         // SAFETY: as above.
-        match unsafe { previous.as_ref() } {
-            Some(previous) => previous.siblings.next.set(next),
-            None => self.first.set(next),
+        match unsafe { newer.as_ref() } {
+            Some(newer) => newer.siblings.older.set(older),
+            None => self.newest.set(older),
         }
         // SAFETY: as above.
-        if let Some(next) = unsafe { next.as_ref() } {
-            next.siblings.previous.set(previous);
+        match unsafe { older.as_ref() } {
+            Some(older) => older.siblings.newer.set(newer),
+            None => self.oldest.set(newer),
         }
     }
 
-    /// Calls `f` with each task. `f` must not change the list.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Header)) {
-        let mut at = self.first.get();
+    /// Whether `f` holds of a task.
+    pub(crate) fn any(&self, f: impl Fn(&Header) -> bool) -> bool {
+        let mut at = self.oldest.get();
         // SAFETY: linked tasks are alive.
         while let Some(header) = unsafe { at.as_ref() } {
-            at = header.siblings.next.get();
+            if f(header) {
+                return true;
+            }
+            at = header.siblings.newer.get();
+        }
+        false
+    }
+
+    /// Calls `f` with each task, the oldest first. `f` must not change the list.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Header)) {
+        let mut at = self.oldest.get();
+        // SAFETY: linked tasks are alive.
+        while let Some(header) = unsafe { at.as_ref() } {
+            at = header.siblings.newer.get();
+            // The next one has left the cache long ago, if there are many.
+            for line in 0..2 {
+                crate::shim::prefetch(at.addr().wrapping_add(line * 64));
+            }
             f(header);
         }
     }

@@ -3,47 +3,69 @@
 //! ```text
 //!  Header                                                          Body (one place, used twice)
 //! +----------------+--------+-------+----------+------+------------+  +------------------------+
-//! | waiter         | vtable | owner | siblings | join | site, name |  | closure -> Outcome<T>  |
+//! | waiter         | vtable | owner | siblings | join | about      |  | closure -> Outcome<T>  |
 //! +----------------+--------+-------+----------+------+------------+  +------------------------+
 //! ```
 //!
 //! **Life.** Made by a spawn with two references, the *runtime*'s and the *handle*'s; queued; started on the worker whose it is from then on; run; done. Then its
-//! owner (see `children.rs`) is told on the owner's home, which lets go of the runtime's reference. Who lets go last frees the block.
+//! owner (see `children/`) is told on the owner's home, which lets go of the runtime's reference. Who lets go last frees the block.
 //!
 //! The flags of the `join` lock say which of these is true; they change under that lock, and the store that releases it is the last touch of
 //! whoever gives up its reference:
 //! - `HANDLE`: a handle exists. Cleared once, by its drop.
 //! - `RUNTIME`: the runtime still uses the block.
+//! - `JOBS`: somebody refers to it as a job (`record.rs`).
 //! - `DONE`: the outcome is in place, and belongs to the handle.
+//! - `LOST`: besides `DONE`: it did not end with a value of its own, but cancelled or, with `FAILED`, failed.
 //!
 //! Invariants:
 //! - K1: until `DONE`, the body belongs to the runtime (first as a closure, which `run` consumes exactly once, then as an outcome); from `DONE` on, to the handle.
 //! - K2: a task that completes without a handle drops its outcome itself, as part of its own run: no user code runs outside a task.
-//! - K3: `owner` and the siblings are touched by the home of the owner.
+//! - K3: the siblings are touched by the home of the owner. `owner` is written before the task is known to others; the owner is there while `RUNTIME` is set.
 
+mod about;
 mod block;
 mod body;
 pub(crate) mod children;
 mod list;
+mod outgoing;
+pub(crate) mod record;
+pub(crate) mod scope_record;
 
-use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::ptr::NonNull;
 
+use crate::cause::Cause;
 use crate::lock::{SpinGuard, SpinLock};
+use crate::panics::Caught;
 use crate::waiter::Waiter;
 use crate::waitq::WaitQueue;
+use about::About;
 pub(crate) use block::{Blocks, free};
-pub(crate) use body::{NoScope, Report, Spec, create, payload_text};
+pub(crate) use body::{Report, Spec, create, put};
 use children::Children;
 pub(crate) use list::List;
 use list::Siblings;
+pub(crate) use outgoing::{Outgoing, finish, finish_away};
 
 const HANDLE: u32 = 1 << 1;
 const RUNTIME: u32 = 1 << 2;
 const DONE: u32 = 1 << 3;
+const LOST: u32 = 1 << 4;
+const JOBS: u32 = 1 << 5;
+const FAILED: u32 = 1 << 9;
+/// Handlers wait for it, in its record.
+const HANDLERS: u32 = 1 << 10;
+/// Its end takes more than the usual.
+const WATCHED: u32 = JOBS | HANDLERS;
+/// Its body runs even if it was cancelled before.
+pub(crate) const ATOMIC: u32 = 1 << 6;
+/// Its name is that of the task that started it, or of one above that.
+pub(crate) const INHERITED: u32 = 1 << 8;
+/// It has no body: somebody else provides its outcome.
+pub(crate) const PROMISE: u32 = 1 << 7;
 
 /// What every task has. `repr(C)`: the waiter comes first, so that a ready waiter on a worker is its task.
 #[repr(C)]
@@ -54,11 +76,15 @@ pub(crate) struct Header {
     owner: Cell<*const Children>,
     siblings: Siblings,
     pub(crate) join: SpinLock<WaitQueue<()>>,
-    site: &'static Location<'static>,
-    name: Option<Box<Name>>,
+    about: About,
 }
 
+// Two cache lines; a word more is felt where a million are made.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Header>() <= 128);
+
 /// A name behind a thin pointer: most tasks have none.
+#[derive(Debug)]
 pub(crate) struct Name(pub(crate) Box<str>);
 
 /// What is known of a task's closure and value once their types are forgotten.
@@ -72,21 +98,37 @@ struct Vtable {
     layout: std::alloc::Layout,
 }
 
-/// How a run ended, as far as the owner is concerned.
+/// How a run ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ran {
     Well,
-    /// It failed its scope: the others are to be cancelled.
+    /// It did not run, or ended by its cancellation.
+    Cancelled,
+    /// It failed, which is its own affair.
     Failed,
+    /// It failed its scope: the others are to be cancelled.
+    FailedScope,
+}
+
+impl Ran {
+    /// Those of a task that has ended like this.
+    #[inline]
+    fn flags(self) -> u32 {
+        match self {
+            Ran::Well => DONE,
+            Ran::Cancelled => DONE | LOST,
+            Ran::Failed | Ran::FailedScope => DONE | LOST | FAILED,
+        }
+    }
 }
 
 /// What came of a task.
 #[derive(Debug)]
 pub(crate) enum Outcome<T> {
     Value(T),
-    Panicked(Box<dyn Any + Send>),
+    Panicked(Caught),
     /// Cancelled before it ran, or ended by its cancellation.
-    Cancelled,
+    Cancelled(Cause),
     /// Its error went to its scope.
     Failed,
 }
@@ -108,17 +150,39 @@ impl Header {
     }
 
     pub(crate) fn site(&self) -> &'static Location<'static> {
-        self.site
+        self.about.site()
     }
 
+    /// The name it was given, or is called after.
     pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_ref().map(|name| &*name.0)
+        self.about.name()
     }
 
-    /// Whether it must not be run any more.
+    /// The name it was given.
+    pub(crate) fn own_name(&self) -> Option<&str> {
+        if self.join.flags() & INHERITED == 0 { self.name() } else { None }
+    }
+
+    /// Whether it is cancelled, itself or with its owner. While the owner is there.
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.waiter.is_task_cancelled() || self.owner().is_some_and(Children::is_cancelled)
+    }
+
+    /// Whether an error it returns is its cancellation, which it has met. While the owner is there.
+    pub(crate) fn has_ended_by_cancellation(&self) -> bool {
+        self.waiter.has_met_cancellation() && self.is_cancelled()
+    }
+
+    /// Whether its body must not be run any more.
+    #[inline]
+    pub(crate) fn is_to_be_skipped(&self) -> bool {
+        self.is_cancelled() && self.join.flags() & ATOMIC == 0
+    }
+
+    /// Whether it is a promise, which is never started.
+    pub(crate) fn is_promise(&self) -> bool {
+        self.join.flags() & PROMISE != 0
     }
 
     /// Whether the outcome is in place, asked by the holder of the `join` lock.
@@ -160,33 +224,43 @@ pub(crate) unsafe fn run(task: NonNull<Header>, skip: bool) -> Ran {
 /// # Safety
 /// Called once, after `run`.
 #[inline]
-pub(crate) unsafe fn complete(task: NonNull<Header>, unlink: Option<impl FnOnce()>) -> bool {
+pub(crate) unsafe fn complete(task: NonNull<Header>, ran: Ran, unlink: Option<impl FnOnce()>) -> bool {
     // SAFETY: the runtime's reference keeps it.
     let header = unsafe { task.as_ref() };
-    if header.join.flags() & HANDLE != 0 {
-        let mut join = header.join.lock();
-        if *join.flags() & HANDLE != 0 {
-            *join.flags() |= DONE;
-            if let Some(unlink) = unlink {
-                unlink();
-                *join.flags() &= !RUNTIME;
-            }
-            let woken = join.claim_all(0, |()| {});
-            // With `unlink`, this is our last touch of the block.
-            drop(join);
-            drop(woken);
-            return false;
-        }
+    let flags = header.join.flags();
+    if flags & WATCHED != 0 || flags & HANDLE != 0 && ran != Ran::Well {
+        // SAFETY: by contract.
+        return unsafe { record::complete(task, ran, unlink) };
     }
-    // SAFETY: no handle, so the outcome is still ours (K1, K2).
-    unsafe { (header.vtable.drop_outcome)(task) };
-    match unlink {
-        Some(unlink) => {
-            unlink();
-            true
+    let mut dropped = false;
+    if flags & HANDLE == 0 {
+        dropped = true;
+        // SAFETY: no handle, so the outcome is still ours (K1, K2).
+        unsafe { (header.vtable.drop_outcome)(task) };
+        if let Some(unlink) = unlink {
+            // SAFETY: as above.
+            return unsafe { record::let_go(task, ran, unlink) };
         }
-        None => false,
+        // Away from its owner's home another thread may just now be making a job of it: there only the lock can tell.
     }
+    let mut join = header.join.lock();
+    let held = *join.flags();
+    if held & WATCHED != 0 || !dropped && held & HANDLE == 0 {
+        // Somebody came or went just now.
+        drop(join);
+        // SAFETY: as above.
+        return unsafe { record::complete_late(task, ran, unlink, dropped) };
+    }
+    *join.flags() |= ran.flags();
+    if let Some(unlink) = unlink {
+        unlink();
+        *join.flags() &= !RUNTIME;
+    }
+    let woken = join.claim_all(0, |()| {});
+    // With `unlink`, this is our last touch of the block.
+    drop(join);
+    drop(woken);
+    false
 }
 
 /// For `complete` without an `unlink`.
@@ -199,13 +273,13 @@ pub(crate) const LINKED: Option<fn()> = None;
 pub(crate) unsafe fn release(task: NonNull<Header>) -> bool {
     // SAFETY: the runtime's reference keeps it.
     let header = unsafe { task.as_ref() };
-    // The flags were read after the handle's last touch, if the handle is gone: nobody else knows the block.
-    if header.join.flags() & HANDLE == 0 {
+    // The flags were read after the last touch of the handle and of the jobs, if those are gone: nobody else knows the block.
+    if header.join.flags() & (HANDLE | JOBS) == 0 {
         return true;
     }
     let mut join = header.join.lock();
     *join.flags() &= !RUNTIME;
-    *join.flags() & HANDLE == 0
+    *join.flags() & (HANDLE | JOBS) == 0
 }
 
 /// The handle's side: moves the outcome out, once it is `DONE`.
@@ -236,7 +310,7 @@ pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
             // SAFETY: done and not taken: the outcome is the handle's (K1). Outside the lock, as it is user code.
             unsafe { (header.vtable.drop_outcome)(task) };
         }
-        if flags & (DONE | RUNTIME) == DONE {
+        if flags & (DONE | RUNTIME | JOBS) == DONE {
             // SAFETY: the runtime has let go, and so do we.
             unsafe { free(task) };
             return;
@@ -246,8 +320,8 @@ pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
             continue;
         }
         *join.flags() &= !HANDLE;
-        let last = *join.flags() & RUNTIME == 0;
-        // Our last touch, if the runtime is still there.
+        let last = *join.flags() & (RUNTIME | JOBS) == 0;
+        // Our last touch, if the runtime or a job is still there.
         drop(join);
         if last {
             // SAFETY: as above.
@@ -265,7 +339,7 @@ pub(crate) unsafe fn discard(task: NonNull<Header>) {
     // SAFETY: never queued, so this is its one run.
     unsafe { run(task, true) };
     // SAFETY: just run.
-    unsafe { complete(task, LINKED) };
+    unsafe { complete(task, Ran::Cancelled, LINKED) };
     // SAFETY: just completed.
     if unsafe { release(task) } {
         // SAFETY: nobody refers to it any more.
@@ -277,21 +351,9 @@ impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task")
             .field("name", &self.name())
-            .field("site", &format_args!("{}", self.site))
+            .field("site", &format_args!("{}", self.site()))
             .field("done", &self.is_done())
             .field("cancelled", &self.waiter.is_task_cancelled())
             .finish()
-    }
-}
-
-/// `goroutine 'name' (spawned at file:line:column)`.
-pub(crate) struct Described<'a>(pub(crate) &'a Header);
-
-impl fmt::Display for Described<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.name() {
-            Some(name) => write!(f, "goroutine '{name}' (spawned at {})", self.0.site),
-            None => write!(f, "goroutine (spawned at {})", self.0.site),
-        }
     }
 }

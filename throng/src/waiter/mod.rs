@@ -9,23 +9,31 @@
 //! - W2: a ticket is used only while its waiter is known to be alive: under the lock of the list it is registered in (the owner takes it out of every list before it
 //!   returns), or by holding the task.
 //! - W3: `home` is set before the first `arm` and never changes.
-//! - W4: `level`, interrupts and deliveries belong to the waiter's home.
+//! - W4: levels, interrupts and deliveries belong to the waiter's home.
 
+mod level;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod word;
 
 use std::cell::Cell;
 use std::fmt;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::cancelled::Cancelled;
+use crate::context::{Context, ContextCell};
 #[cfg(not(loom))]
 use crate::fiber::Fiber;
 use crate::home::local::{self, Local};
 use crate::home::{Home, Message};
+use crate::shim::AtomicPtr;
 use crate::timer::Action;
-pub(crate) use word::{Cause, Heeds};
-use word::{Generation, Word};
+use level::Level;
+pub(crate) use level::{InterruptPoint, Link};
+use word::Generation;
+pub(crate) use word::{Cause, Heeds, Met, Word};
 
 /// See the module's header. `repr(C)`: the message comes first, so that a message of a ready list is its waiter.
 #[repr(C)]
@@ -36,9 +44,11 @@ pub(crate) struct Waiter {
     /// The fiber whose stack a started goroutine runs on.
     #[cfg(not(loom))]
     fiber: Cell<Option<NonNull<Fiber>>>,
-    /// The innermost `shield` around the running code; null: none.
-    level: Cell<*const Level>,
     base: Level,
+    /// The innermost scope or shield the running code is inside of. Written by the owner; a canceller reads whether there is one.
+    scopes: AtomicPtr<Link>,
+    /// What the task has inherited, and hands down.
+    context: ContextCell,
 }
 
 // SAFETY: the word is atomic, the message goes by H1, `home` is written before the waiter is shared through `arm` (W3), the rest is its home's (W4).
@@ -46,37 +56,23 @@ unsafe impl Sync for Waiter {}
 // SAFETY: as above; an unstarted goroutine's waiter has no home yet.
 unsafe impl Send for Waiter {}
 
-/// A stretch of a task's stack in which the same interrupts count: the task itself, or the inside of one `shield`.
-#[derive(Debug)]
-pub(crate) struct Level {
-    /// How many scopes and timeouts opened at this level want its parks to return `Cancelled`.
-    interrupts: Cell<u32>,
-    /// How often a park at this level has returned `Cancelled`: lets a timeout know whether it was its own interrupt that was heeded.
-    deliveries: Cell<u32>,
-}
-
-impl Level {
-    fn new() -> Level {
-        Level { interrupts: Cell::new(0), deliveries: Cell::new(0) }
-    }
-}
-
 impl Waiter {
     /// One without a home yet: an unstarted goroutine's.
-    pub(crate) fn new() -> Waiter {
+    pub(crate) fn new(context: Context, undecided: bool) -> Waiter {
         Waiter {
             message: Message::new(),
-            word: Word::new(),
+            word: Word::new(undecided),
             home: Cell::new(ptr::null()),
             #[cfg(not(loom))]
             fiber: Cell::new(None),
-            level: Cell::new(ptr::null()),
             base: Level::new(),
+            scopes: AtomicPtr::new(ptr::null_mut()),
+            context: ContextCell::new(context),
         }
     }
 
     pub(crate) fn at(home: &'static Home) -> Waiter {
-        let waiter = Waiter::new();
+        let waiter = Waiter::new(Context::default(), false);
         waiter.settle(home);
         waiter
     }
@@ -109,6 +105,12 @@ impl Waiter {
         }
     }
 
+    /// The context of the running task.
+    #[inline]
+    pub(crate) fn context(&self) -> &ContextCell {
+        &self.context
+    }
+
     #[inline]
     pub(crate) fn message(&self) -> &Message {
         &self.message
@@ -120,13 +122,27 @@ impl Waiter {
         message.cast()
     }
 
-    /// Cancels the task for good, from anywhere. Its present and every further park returns `Cancelled`, `shield` apart.
-    pub(crate) fn cancel(&self) {
-        if self.word.cancel() {
+    /// Cancels the task for good, from anywhere: its present and every further park returns `Cancelled`, `shield` apart. `alone`: not with its scope. The flag that comes back says
+    /// whether somebody wants to be told.
+    pub(crate) fn cancel(&self, alone: bool) -> (Met, bool) {
+        let met = self.word.cancel(alone);
+        self.wake_cancelled(met.0);
+        met
+    }
+
+    /// The second half of `cancel`, for those who have called the word's under a lock.
+    pub(crate) fn wake_cancelled(&self, met: Met) {
+        if met == Met::Waiting {
             let waiter = NonNull::from(self);
             // SAFETY: `cancel` fired the wait, so this wake is owed and the waiter is alive until it comes (W1).
             unsafe { wake(waiter) };
         }
+    }
+
+    /// What the word knows of the task besides its waits.
+    #[inline]
+    pub(crate) fn word(&self) -> &Word {
+        &self.word
     }
 
     /// Whether the task was cancelled, shielded or not.
@@ -135,44 +151,37 @@ impl Waiter {
         self.word.is_cancelled()
     }
 
-    fn level(&self) -> &Level {
-        // SAFETY: a level lies in the frame of a `shield` that this task is inside of.
-        unsafe { self.level.get().as_ref() }.unwrap_or(&self.base)
-    }
-
-    /// Whether a park would return `Cancelled` now. On the home's thread.
-    #[inline]
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.level().interrupts.get() != 0 || self.level.get().is_null() && self.word.is_cancelled()
-    }
-
-    /// The place where an interrupt would count now. On the home's thread, by the running task.
-    pub(crate) fn interrupt_point(&self) -> InterruptPoint {
-        InterruptPoint { waiter: NonNull::from(self), level: NonNull::from(self.level()) }
-    }
-
-    /// Runs `f` in a level of its own: cancellation and the interrupts of scopes and timeouts outside do not reach it.
-    pub(crate) fn shielded<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Restore<'a>(&'a Waiter, *const Level);
-        impl Drop for Restore<'_> {
-            fn drop(&mut self) {
-                self.0.level.set(self.1);
-            }
+    /// Where it has settled, if it has and is inside of a scope: who cancels it must tell that home (`cancel_scopes`) unless the cancellation woke it.
+    pub(crate) fn home_of_scopes(&self) -> Option<&'static Home> {
+        // Acquire pairs with the Release of `enter`: the home was set before.
+        if self.scopes.load(Ordering::Acquire).is_null() {
+            return None;
         }
-        let level = Level::new();
-        let _restore = Restore(self, self.level.replace(&level));
-        f()
+        // SAFETY: homes are never freed (H2).
+        unsafe { self.home.get().as_ref() }
     }
 
     /// `Err` if a park would return it now.
     #[inline]
-    pub(crate) fn check(&self) -> Result<(), Cancelled> {
-        if self.is_cancelled() { Err(self.cancelled()) } else { Ok(()) }
+    pub(crate) fn check(&self, local: &Local) -> Result<(), Cancelled> {
+        if self.is_cancelled() { Err(self.cancelled(local)) } else { Ok(()) }
     }
 
-    fn cancelled(&self) -> Cancelled {
-        let deliveries = &self.level().deliveries;
-        deliveries.set(deliveries.get().wrapping_add(1));
+    /// The running code meets its cancellation, holding no lock.
+    #[cold]
+    fn cancelled(&self, local: &Local) -> Cancelled {
+        self.level().deliver();
+        if !self.is_shielded() && self.word.is_cancelled() {
+            self.cancel_scopes(local);
+        }
+        Cancelled::new()
+    }
+
+    /// The same of code that is about to wait, perhaps under the lock of what it is to wait for: nobody is told now, since that may need the same lock. Whoever cancelled the task has
+    /// told its scopes, or missed the one that was being opened; that is told when it starts a child, waits, or ends.
+    #[cold]
+    fn refused(&self) -> Cancelled {
+        self.level().deliver();
         Cancelled::new()
     }
 }
@@ -183,55 +192,14 @@ impl fmt::Debug for Waiter {
     }
 }
 
-/// Where a scope or a timeout interrupts its task: at the level it was opened at, so that a `shield` inside it holds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct InterruptPoint {
-    waiter: NonNull<Waiter>,
-    level: NonNull<Level>,
-}
-
-impl InterruptPoint {
-    /// Makes the parks at this level return `Cancelled` from now on, the present one included.
-    ///
-    /// # Safety
-    /// On the task's home thread, the task being inside the frame that took the point.
-    pub(crate) unsafe fn interrupt(&self, local: &Local) {
-        // SAFETY: the caller's frame, and so the task and its level, are there.
-        let waiter = unsafe { self.waiter.as_ref() };
-        // SAFETY: as above.
-        let level = unsafe { self.level.as_ref() };
-        level.interrupts.set(level.interrupts.get() + 1);
-        if ptr::eq(waiter.level(), level) && waiter.word.interrupt() {
-            local.push_ready(waiter);
-        }
-    }
-
-    /// How often `Cancelled` has been returned at this level.
-    ///
-    /// # Safety
-    /// As for `interrupt`.
-    pub(crate) unsafe fn deliveries(&self) -> u32 {
-        // SAFETY: as in `interrupt`.
-        unsafe { self.level.as_ref() }.deliveries.get()
-    }
-
-    /// Takes one `interrupt` back.
-    ///
-    /// # Safety
-    /// As for `interrupt`.
-    pub(crate) unsafe fn resume(&self) {
-        // SAFETY: as in `interrupt`.
-        let level = unsafe { self.level.as_ref() };
-        level.interrupts.set(level.interrupts.get() - 1);
-    }
-}
-
 /// A wait that has begun and must be ended by `park`, or by `retract` if nothing was registered.
 #[must_use]
 pub(crate) struct Wait<'a> {
     local: &'a Local,
     waiter: &'a Waiter,
     generation: Generation,
+    /// It waits although the task is cancelled: its scopes may have to be told.
+    untold: bool,
 }
 
 /// The right to end one wait of one waiter. Good for that wait only (a later one has another generation).
@@ -252,21 +220,21 @@ unsafe impl Send for Ticket {}
 pub(crate) fn arm(local: &Local, heeds: Heeds) -> Result<Wait<'_>, Cancelled> {
     let waiter = local.current();
     if heeds == Heeds::Nothing {
-        let (generation, _) = waiter.word.arm(heeds);
-        return Ok(Wait { local, waiter, generation });
+        let (generation, untold) = waiter.word.arm(heeds);
+        return Ok(Wait { local, waiter, generation, untold });
     }
     if waiter.is_cancelled() || !local.is_thread() && unwinding() {
-        return Err(waiter.cancelled());
+        return Err(waiter.refused());
     }
-    let shielded = !waiter.level.get().is_null();
+    let shielded = waiter.is_shielded();
     let (generation, cancelled) = waiter.word.arm(if shielded { Heeds::Interrupts } else { heeds });
     if cancelled && !shielded {
         // Cancelled since we looked. Nobody has a ticket, and a canceller that came before the arming fires nothing.
         let retracted = waiter.word.fire(generation, Cause::CANCELLED);
         debug_assert!(retracted);
-        return Err(waiter.cancelled());
+        return Err(waiter.refused());
     }
-    Ok(Wait { local, waiter, generation })
+    Ok(Wait { local, waiter, generation, untold: cancelled })
 }
 
 /// Whether a panic is unwinding this thread.
@@ -290,6 +258,9 @@ impl Wait<'_> {
     /// Gives the thread to others until the wait is over, at `deadline` at the latest.
     #[inline(always)]
     pub(crate) fn park(self, deadline: Option<Instant>) -> Result<Cause, Cancelled> {
+        if self.untold {
+            self.waiter.cancel_scopes(self.local);
+        }
         match deadline {
             None => self.local.park(),
             Some(at) => {
@@ -299,7 +270,7 @@ impl Wait<'_> {
             }
         }
         match self.waiter.word.cause() {
-            Cause::CANCELLED => Err(self.waiter.cancelled()),
+            Cause::CANCELLED => Err(self.waiter.cancelled(self.local)),
             cause => Ok(cause),
         }
     }

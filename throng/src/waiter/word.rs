@@ -1,15 +1,17 @@
 //! The waiter word: who ended the wait, decided once. The protocol is told in `README.md` beside this file.
 //!
 //! ```text
-//!  63                          24 23        8 7   5  4   3   2  1 0
-//! +------------------------------+-----------+-----+---+---+---+-----+
-//! |          generation          |   cause   |  0  | I | N | C |state|
-//! +------------------------------+-----------+-----+---+---+---+-----+
+//!  63                          24 23        8   7   6   5   4   3   2  1 0
+//! +------------------------------+-----------+---+---+---+---+---+---+-----+
+//! |          generation          |   cause   | H | A | U | I | N | C |state|
+//! +------------------------------+-----------+---+---+---+---+---+---+-----+
 //!  state: 0 idle, 1 armed, 2 fired      C: the task is cancelled (sticky)
 //!  N: this wait ignores C               I: this wait ignores interrupts too (nothing but its own wakers end it)
+//!  U: undecided: the task has not been queued, and who clears this bit decides what becomes of it
+//!  A: it was cancelled alone, not with its scope      H: somebody wants to be told when it is cancelled
 //! ```
 //!
-//! Only the owner takes the word from idle or fired to armed; anyone may take it from armed to fired, once; anyone may set C.
+//! Only the owner takes the word from idle or fired to armed; anyone may take it from armed to fired, once; anyone may set C, A and H, and clear U.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -36,6 +38,11 @@ const FIRED: u64 = 2;
 const CANCELLED: u64 = 1 << 2;
 const IGNORE_CANCEL: u64 = 1 << 3;
 const IGNORE_ALL: u64 = 1 << 4;
+const UNDECIDED: u64 = 1 << 5;
+const ALONE: u64 = 1 << 6;
+const WATCHED: u64 = 1 << 7;
+/// What others set while the word is the owner's. (U is gone before the task runs.)
+const OTHERS: u64 = CANCELLED | ALONE | WATCHED;
 const CAUSE_SHIFT: u32 = 8;
 const GENERATION_SHIFT: u32 = 24;
 
@@ -55,22 +62,37 @@ pub(crate) enum Heeds {
     Nothing,
 }
 
+/// What a cancellation met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Met {
+    /// It was cancelled before: nothing is to be done.
+    Cancelled,
+    /// It waited and has been fired: the canceller owes it a wake.
+    Waiting,
+    /// It has not been queued: whoever wins `decide` is to queue it.
+    Undecided,
+    /// It runs, or waits for something that cancellation does not end, or has not started, or has ended.
+    Busy,
+}
+
 pub(crate) struct Word(AtomicU64);
 
 impl Word {
-    pub(crate) fn new() -> Word {
-        Word(AtomicU64::new(IDLE))
+    /// `undecided`: the word of a task that is not queued yet.
+    pub(crate) fn new(undecided: bool) -> Word {
+        Word(AtomicU64::new(if undecided { UNDECIDED } else { IDLE }))
     }
 
     /// Owner: begins a wait. Returns its generation and whether the task had been cancelled before.
     ///
-    /// Nobody else changes an idle or fired word except to set C, so adding the difference between the old and the new word leaves C as it is
+    /// Nobody else changes an idle or fired word except to set C, A or H, so adding the difference between the old and the new word leaves those as they are
     /// and, being one read-modify-write, is ordered with the canceller's: either we see its bit, or it sees us armed.
     #[inline]
     pub(crate) fn arm(&self, heeds: Heeds) -> (Generation, bool) {
-        // Relaxed: apart from C, which the addition reads again, the word is ours.
-        let old = self.0.load(Ordering::Relaxed) & !CANCELLED;
+        // Relaxed: apart from those bits, which the addition leaves alone, the word is ours.
+        let old = self.0.load(Ordering::Relaxed) & !OTHERS;
         debug_assert_ne!(old & STATE, ARMED, "a waiter waits for one thing at a time");
+        debug_assert_eq!(old & UNDECIDED, 0, "what runs has been decided on");
         let ignores = match heeds {
             Heeds::Everything => 0,
             Heeds::Interrupts => IGNORE_CANCEL,
@@ -100,17 +122,63 @@ impl Word {
         }
     }
 
-    /// Anyone: marks the task cancelled for good and ends its present wait if that heeds cancellation. `true`: a wake is owed.
-    pub(crate) fn cancel(&self) -> bool {
+    /// Anyone: marks the task cancelled for good and ends its present wait if that heeds cancellation. The flag that comes back says whether somebody wants to be told.
+    pub(crate) fn cancel(&self, alone: bool) -> (Met, bool) {
+        // Spares the fetch_or, and keeps A as the first canceller set it. Relaxed: it was that one's to make known.
+        if self.0.load(Ordering::Relaxed) & CANCELLED != 0 {
+            return (Met::Cancelled, false);
+        }
+        let bits = if alone { CANCELLED | ALONE } else { CANCELLED };
         // Acquire as in `fire`; Release pairs with the Acquire load of `is_cancelled`, so that who sees C sees what came before it.
-        let seen = self.0.fetch_or(CANCELLED, Ordering::AcqRel);
-        if seen & CANCELLED != 0 || seen & STATE != ARMED || seen & IGNORE_CANCEL != 0 {
+        let mut seen = self.0.fetch_or(bits, Ordering::AcqRel);
+        if seen & CANCELLED != 0 {
+            return (Met::Cancelled, false);
+        }
+        let watched = seen & WATCHED != 0;
+        if seen & UNDECIDED != 0 {
+            return (Met::Undecided, watched);
+        }
+        // While it is armed the word changes by being fired and by the bits of others, and a wait armed after the `fetch_or` has seen C.
+        while seen & STATE == ARMED && seen & IGNORE_CANCEL == 0 {
+            seen |= bits;
+            let fired = (seen & !STATE) | FIRED | u64::from(Cause::CANCELLED.0) << CAUSE_SHIFT;
+            // Acquire as in `fire`.
+            match self.0.compare_exchange(seen, fired, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return (Met::Waiting, watched),
+                // Only H can have come in between: another generation has been armed with C in sight, and is no business of ours.
+                Err(now) if now >> GENERATION_SHIFT == seen >> GENERATION_SHIFT => seen = now,
+                Err(_) => break,
+            }
+        }
+        (Met::Busy, watched)
+    }
+
+    /// Anyone: from now on the canceller is asked to tell. `false`: the task is cancelled already.
+    pub(crate) fn watch(&self) -> bool {
+        // AcqRel: as in `cancel`, on either side of it.
+        self.0.fetch_or(WATCHED, Ordering::AcqRel) & CANCELLED == 0
+    }
+
+    /// Anyone: claims the right to decide what becomes of a task that is not queued yet.
+    pub(crate) fn decide(&self) -> bool {
+        // Relaxed: a look that spares the read-modify-write where there is nothing to decide.
+        if self.0.load(Ordering::Relaxed) & UNDECIDED == 0 {
             return false;
         }
-        // An armed word changes by being fired only, and a wait armed after the `fetch_or` has seen C: so one try with the very word we saw.
-        let fired = (seen & !STATE) | CANCELLED | FIRED | u64::from(Cause::CANCELLED.0) << CAUSE_SHIFT;
-        // Acquire as in `fire`.
-        self.0.compare_exchange(seen | CANCELLED, fired, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        // AcqRel: what was done with the task before is seen by the one who decides.
+        self.0.fetch_and(!UNDECIDED, Ordering::AcqRel) & UNDECIDED != 0
+    }
+
+    /// Whether nobody has decided yet.
+    pub(crate) fn is_undecided(&self) -> bool {
+        // Relaxed: out of date at once.
+        self.0.load(Ordering::Relaxed) & UNDECIDED != 0
+    }
+
+    /// Whether it was cancelled, and that alone.
+    pub(crate) fn is_cancelled_alone(&self) -> bool {
+        // Acquire as in `is_cancelled`.
+        self.0.load(Ordering::Acquire) & ALONE != 0
     }
 
     /// The owner's thread, the owner not running: ends its present wait, whichever it is, if that heeds interrupts. `true`: a wake is owed.

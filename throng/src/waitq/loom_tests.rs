@@ -40,7 +40,7 @@ impl Victim {
 
     fn cancel(self) {
         // SAFETY: see `me`.
-        unsafe { self.0.as_ref() }.cancel();
+        unsafe { self.0.as_ref() }.cancel(true);
     }
 }
 

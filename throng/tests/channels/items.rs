@@ -193,7 +193,7 @@ fn cancelled_operations_happen_or_do_not() {
                 }
                 let (received, rx) = match receiver.join() {
                     Ok(end) => end,
-                    Err(throng::JoinError::TaskCancelled) => {
+                    Err(throng::JoinError::TaskCancelled(_)) => {
                         // Never ran: its receiver is gone with it, so the sender has seen the end too.
                         let _ = sender.join();
                         assert_eq!(aviary.alive(), 0);
@@ -231,7 +231,7 @@ fn what_need_not_wait_succeeds_in_a_cancelled_task() {
         throng::yield_now().unwrap();
         task.cancel();
         match task.join() {
-            Ok(()) | Err(throng::JoinError::TaskCancelled) => {}
+            Ok(()) | Err(throng::JoinError::TaskCancelled(_)) => {}
             Err(error) => panic!("{error:?}"),
         }
     });

@@ -44,7 +44,7 @@ fn waiter_two_causes_one_winner() {
                         assert!(!sent, "lost");
                         outcomes[1] += 1;
                     }
-                    Ok(Err(RecvTimeoutError::Cancelled)) | Err(JoinError::TaskCancelled) => {
+                    Ok(Err(RecvTimeoutError::Cancelled)) | Err(JoinError::TaskCancelled(_)) => {
                         assert!(!sent, "lost");
                         outcomes[2] += 1;
                     }
@@ -130,7 +130,7 @@ fn cancel_before_first_run() {
                     task.cancel();
                     let refused = &refused;
                     s.go(move || match task.join() {
-                        Err(JoinError::TaskCancelled) => _ = refused.fetch_add(1, Ordering::Relaxed),
+                        Err(JoinError::TaskCancelled(_)) => _ = refused.fetch_add(1, Ordering::Relaxed),
                         Ok(()) => {}
                         other => panic!("{other:?}"),
                     });
@@ -154,7 +154,7 @@ fn cancel_before_first_run_on_one_worker_runs_nothing() {
             let tasks: Vec<_> = (0..100).map(|_| s.go(|| ran.store(true, Ordering::Relaxed))).collect();
             tasks.iter().for_each(throng::ScopedJoinHandle::cancel);
             for task in tasks {
-                assert!(matches!(task.join(), Err(JoinError::TaskCancelled)));
+                assert!(matches!(task.join(), Err(JoinError::TaskCancelled(_))));
             }
             Ok::<_, Cancelled>(())
         })
@@ -182,7 +182,7 @@ fn cancel_vs_complete() {
                 task.cancel();
                 match task.join() {
                     Ok(canary) => canary.sing(),
-                    Err(JoinError::TaskCancelled) => {}
+                    Err(JoinError::TaskCancelled(_)) => {}
                     other => panic!("{other:?}"),
                 }
             }
@@ -206,7 +206,7 @@ fn cancel_vs_wake() {
                 let sent = sender.join().unwrap();
                 match canceller.join().unwrap() {
                     Ok(Ok(1)) => assert_eq!(sent, Ok(())),
-                    Ok(Err(RecvError::Cancelled)) | Err(JoinError::TaskCancelled) => assert_eq!(sent, Err(SendError::Closed(1))),
+                    Ok(Err(RecvError::Cancelled)) | Err(JoinError::TaskCancelled(_)) => assert_eq!(sent, Err(SendError::Closed(1))),
                     other => panic!("{other:?}"),
                 }
             }
@@ -283,7 +283,7 @@ fn cancellation_is_sticky_and_reaches_every_park() {
                     child.cancel();
                     handle.cancel();
                     let joined = child.join();
-                    assert!(matches!(joined, Err(JoinError::Cancelled | JoinError::TaskCancelled) | Ok(Err(_))), "{joined:?}");
+                    assert!(matches!(joined, Err(JoinError::Cancelled | JoinError::TaskCancelled(_)) | Ok(Err(_))), "{joined:?}");
                     let scoped = scope(|s| {
                         s.go(|| sleep(Duration::from_secs(3600)));
                         Ok::<_, Cancelled>(())

@@ -88,6 +88,6 @@ fn a_task_cancelled_before_its_start_never_runs() {
     Runtime::builder().workers(1).build().unwrap().run(|| {
         let task = go(|| unreachable!("cancelled before it ran"));
         task.cancel();
-        assert!(matches!(task.join(), Err(JoinError::TaskCancelled)));
+        assert!(matches!(task.join(), Err(JoinError::TaskCancelled(_))));
     });
 }

@@ -180,7 +180,7 @@ fn scoped_handles_tell_failure_from_cancellation() {
                 let cancelled = s.go(|| -> Result<(), Failure> { Ok(sleep(Duration::from_secs(3600))?) });
                 let stays = s.go(|| -> Result<u8, Failure> { Ok(7) });
                 cancelled.cancel();
-                assert!(matches!(cancelled.join(), Err(JoinError::TaskCancelled)));
+                assert!(matches!(cancelled.join(), Err(JoinError::TaskCancelled(_))));
                 assert_eq!(stays.join().unwrap(), 7);
                 let failed = s.go(|| -> Result<(), Failure> { Err(Failure::Own(9)) });
                 // Its failure may cancel us first.

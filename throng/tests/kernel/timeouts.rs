@@ -135,7 +135,7 @@ fn an_alarm_set_by_another_wakes_a_sleeping_worker_in_time() {
         });
         assert_eq!(near.join().unwrap(), Ok(()));
         far.cancel();
-        assert!(matches!(far.join(), Ok(Err(_)) | Err(throng::JoinError::TaskCancelled)));
+        assert!(matches!(far.join(), Ok(Err(_)) | Err(throng::JoinError::TaskCancelled(_))));
     });
 }
 
@@ -276,7 +276,7 @@ fn a_timeout_of_a_shield_ends_it() {
             is_parked.recv().unwrap();
             task.cancel();
             match task.join() {
-                Ok(()) | Err(throng::JoinError::TaskCancelled) => {}
+                Ok(()) | Err(throng::JoinError::TaskCancelled(_)) => {}
                 other => panic!("{other:?}"),
             }
         });

@@ -34,7 +34,7 @@ fn a_cancelled_select_did_nothing() {
                 task.cancel();
                 match task.join() {
                     Ok(sent) => assert_eq!(sent, received),
-                    Err(JoinError::TaskCancelled) => assert_eq!(received, 0),
+                    Err(JoinError::TaskCancelled(_)) => assert_eq!(received, 0),
                     Err(error) => panic!("{error:?}"),
                 }
                 assert!(rx.try_recv().is_err(), "its arms have left the queues");
@@ -62,7 +62,7 @@ fn what_need_not_wait_succeeds() {
         pause();
         task.cancel();
         match task.join() {
-            Ok(()) | Err(JoinError::TaskCancelled) => drop(rx),
+            Ok(()) | Err(JoinError::TaskCancelled(_)) => drop(rx),
             Err(error) => panic!("{error:?}"),
         }
     });

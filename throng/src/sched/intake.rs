@@ -1,0 +1,57 @@
+//! How new goroutines come to a worker.
+
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+
+use super::Unstarted;
+use super::worker::Worker;
+use crate::task::Header;
+use crate::task::children::Children;
+
+impl Worker {
+    /// Takes a new goroutine in, as a child of `owner` or, without one, of this worker's root, and queues it.
+    ///
+    /// # Safety
+    /// The task is new and the caller's; `owner` waits for it.
+    #[inline]
+    pub(crate) unsafe fn spawn(&self, task: NonNull<Header>, owner: Option<&Children>) {
+        // SAFETY: by contract.
+        unsafe { self.adopt(task, owner) };
+        self.enqueue(task);
+    }
+
+    /// `spawn`, without queueing it.
+    ///
+    /// # Safety
+    /// As for `spawn`.
+    #[inline]
+    pub(crate) unsafe fn adopt(&self, task: NonNull<Header>, owner: Option<&Children>) {
+        let owner = owner.unwrap_or_else(|| {
+            if !self.root_counted.get() {
+                // A running task, whose own root is counted, starts another while the runtime closes.
+                self.root_counted.set(true);
+                self.scheduler().open.fetch_add(1, Ordering::AcqRel);
+            }
+            &self.root
+        });
+        // SAFETY: by contract.
+        unsafe { owner.adopt(task, self.local()) };
+    }
+
+    /// Starts a new goroutine at once: the running one steps aside, and goes on when that parks or ends. Where that cannot be, it is queued.
+    pub(crate) fn start_here(&self, task: NonNull<Header>) {
+        if self.local().is_thread() || crate::waiter::unwinding() {
+            return self.enqueue(task);
+        }
+        self.at_once.set(Some(task));
+        self.ready_first.set(true);
+        self.local().step_aside();
+    }
+
+    #[inline]
+    pub(crate) fn enqueue(&self, task: NonNull<Header>) {
+        if self.peer().queue.push(Unstarted(task)) {
+            self.scheduler().idle.wake_one();
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! How a child's end reaches its owner's home.
+//!
+//! At home it is a few stores. From elsewhere the child's own message takes it there, or a parcel, which gathers children of the same owner while the worker goes on with others of them.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ptr::{self, NonNull};
+
+use super::children::Children;
+use super::{Header, LINKED, Ran, complete, free, release};
+use crate::home::Message;
+use crate::home::local::Local;
+
+/// A child has run: completes it and tells its owner, at once if this is the owner's home, else by sending it there.
+///
+/// # Safety
+/// Called once, after its run, on the thread it ran on, still as the current waiter; `end_of_run` is called when the last of its own code has run.
+#[inline]
+pub(crate) unsafe fn finish(task: NonNull<Header>, ran: Ran, local: &Local, outgoing: &Outgoing, end_of_run: impl FnOnce()) {
+    // SAFETY: the runtime's reference keeps it.
+    let header = unsafe { task.as_ref() };
+    let Some(owner) = header.owner() else { unreachable!("an outside task is finished by its runtime") };
+    if owner.is_home(local) {
+        // SAFETY: in its owner's list since `adopt`, and this is its home.
+        let unlink = || unsafe { owner.unlink(task) };
+        // SAFETY: run.
+        let last = unsafe { complete(task, ran, Some(unlink)) };
+        end_of_run();
+        if last {
+            // SAFETY: nobody refers to it any more.
+            unsafe { free(task) };
+        }
+        owner.ended(ran, local);
+    } else {
+        if ran == Ran::FailedScope {
+            owner.mark_cancelled(None);
+        }
+        // SAFETY: run.
+        unsafe { complete(task, ran, LINKED) };
+        end_of_run();
+        if ran == Ran::FailedScope {
+            // Its siblings are to be cancelled now.
+            // SAFETY: it has run, so its message is in no list; the runtime's reference keeps it until the delivery.
+            unsafe { owner.home().push(NonNull::from(header.waiter.message()), deliver_failed) };
+        } else {
+            // SAFETY: C2: it is still pending there.
+            unsafe { outgoing.add(owner, task) };
+        }
+    }
+}
+
+/// `finish`, for a child that ran nowhere: a promise that has been given its outcome, by whichever thread. Gives the home of its owner notice of it.
+///
+/// # Safety
+/// Called once, after the outcome has been put in its place; the owner waits for the task.
+pub(crate) unsafe fn finish_away(task: NonNull<Header>, ran: Ran) {
+    // SAFETY: the runtime's reference keeps it.
+    let header = unsafe { task.as_ref() };
+    let Some(owner) = header.owner() else { unreachable!("an outside task is finished by its runtime") };
+    if ran == Ran::FailedScope {
+        owner.mark_cancelled(None);
+    }
+    let deliver = if ran == Ran::FailedScope { deliver_failed } else { deliver_ended };
+    // SAFETY: by contract.
+    unsafe { complete(task, ran, LINKED) };
+    // SAFETY: it never waits, so its message is in no list; the runtime's reference keeps it until the delivery.
+    unsafe { owner.home().push(NonNull::from(header.waiter.message()), deliver) };
+}
+
+/// Ended children on their way to their owner's home, gathered while this worker goes on with others of the same owner.
+///
+/// A worker that has stolen a batch of small tasks would otherwise send a message for each, and its owner would find them as a chain through cold memory. Waiting harms
+/// nobody: the owner cannot end before the sibling that runs meanwhile, and whoever joins a child is told by the child itself. The worker flushes
+/// before it does anything else than run a sibling (`Worker::run_loop`).
+pub(crate) struct Outgoing {
+    owner: Cell<*const Children>,
+    parcel: Cell<Option<Box<Parcel>>>,
+}
+
+const PARCEL: usize = 32;
+
+#[repr(C)]
+struct Parcel {
+    message: Message,
+    children: Vec<NonNull<Header>>,
+}
+
+impl Outgoing {
+    pub(crate) fn new() -> Outgoing {
+        Outgoing { owner: Cell::new(ptr::null()), parcel: Cell::new(None) }
+    }
+
+    /// # Safety
+    /// `task` is a completed child of `owner`, which counts it as pending.
+    unsafe fn add(&self, owner: &Children, task: NonNull<Header>) {
+        if !ptr::eq(self.owner.get(), owner) {
+            self.flush();
+            self.owner.set(owner);
+        }
+        let mut parcel =
+            self.parcel.take().unwrap_or_else(|| Box::new(Parcel { message: Message::new(), children: Vec::with_capacity(PARCEL) }));
+        parcel.children.push(task);
+        let full = parcel.children.len() == PARCEL;
+        self.parcel.set(Some(parcel));
+        if full {
+            self.flush();
+        }
+    }
+
+    /// Whether what has been gathered may wait until `task` has run, too.
+    #[inline]
+    pub(crate) fn may_wait_for(&self, task: NonNull<Header>) -> bool {
+        // SAFETY: not ended, so alive.
+        ptr::eq(unsafe { task.as_ref() }.owner.get(), self.owner.get())
+    }
+
+    /// Sends what has been gathered.
+    #[inline]
+    pub(crate) fn flush(&self) {
+        let owner = self.owner.replace(ptr::null());
+        if let Some(parcel) = self.parcel.take() {
+            // SAFETY: C2: it waits for the children in the parcel.
+            let home = unsafe { &*owner }.home();
+            // SAFETY: a new message, owned until it is delivered; `deliver_parcel` frees it.
+            unsafe { home.push(NonNull::from(Box::leak(parcel)).cast(), deliver_parcel) };
+        }
+    }
+}
+
+unsafe fn deliver_parcel(message: NonNull<Message>, local: &Local) {
+    // SAFETY: made by `Outgoing::add` for this delivery.
+    let parcel = unsafe { Box::from_raw(message.cast::<Parcel>().as_ptr()) };
+    for (i, &child) in parcel.children.iter().enumerate() {
+        if let Some(&later) = parcel.children.get(i + 4) {
+            super::prefetch(later);
+        }
+        // SAFETY: completed by `finish`, and this is the home of its owner.
+        unsafe { end_at_home(child, Ran::Well, local) };
+    }
+}
+
+unsafe fn deliver_ended(message: NonNull<Message>, local: &Local) {
+    // SAFETY: pushed by `finish_away` for this delivery.
+    unsafe { end_at_home(message.cast(), Ran::Well, local) };
+}
+
+unsafe fn deliver_failed(message: NonNull<Message>, local: &Local) {
+    // SAFETY: pushed by `finish` for this delivery.
+    unsafe { end_at_home(message.cast(), Ran::FailedScope, local) };
+}
+
+/// # Safety
+/// The task is a completed child of an owner whose home this is.
+unsafe fn end_at_home(task: NonNull<Header>, ran: Ran, local: &Local) {
+    // SAFETY: the runtime's reference keeps it.
+    let header = unsafe { task.as_ref() };
+    let owner = header.owner.get();
+    // SAFETY: C2: its owner waits for it.
+    let owner = unsafe { &*owner };
+    // SAFETY: its owner's list since `adopt`.
+    unsafe { owner.unlink(task) };
+    // SAFETY: completed by `finish`, released here once.
+    if unsafe { release(task) } {
+        // SAFETY: nobody refers to it any more.
+        unsafe { free(task) };
+    }
+    owner.ended(ran, local);
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing").field("owner", &self.owner).finish_non_exhaustive()
+    }
+}
