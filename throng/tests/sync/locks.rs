@@ -85,7 +85,7 @@ fn a_cancelled_waiter_leaves_the_mutex_to_others() {
                 for (i, task) in tasks.into_iter().enumerate() {
                     match task.join() {
                         Ok(Ok(())) => locked += 1,
-                        Ok(Err(Cancelled { .. })) | Err(JoinError::TaskCancelled) => assert!(i < 3),
+                        Ok(Err(Cancelled { .. })) | Err(JoinError::TaskCancelled(_)) => assert!(i < 3),
                         Err(error) => panic!("{error:?}"),
                     }
                 }
@@ -157,7 +157,7 @@ fn a_wait_can_be_cancelled() {
         waiter.cancel();
         match waiter.join() {
             Ok(waited) => assert_eq!(waited, Err(Cancelled::new())),
-            Err(error) => assert!(matches!(error, JoinError::TaskCancelled)),
+            Err(error) => assert!(matches!(error, JoinError::TaskCancelled(_))),
         }
         group.done();
         group.wait().unwrap();

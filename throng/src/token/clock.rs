@@ -1,0 +1,143 @@
+//! The clock of tokens: one thread, which cancels those whose deadline has come.
+//!
+//! Tokens are used on plain threads and on any runtime, and outlive both, so their deadlines are no runtime's: `throng-clock` is started
+//! with the first of them and ends when there has been none for a while. A deadline costs an entry in an ordered map, from the making of
+//! its token until that is cancelled or not needed any more. The thread is woken only for a deadline that comes before all it knows of.
+//!
+//! States of the thread: none, awake (it looks at the map before it sleeps), asleep until some moment.
+//!
+//! Invariants:
+//! - K1: no thread: an empty map, or the last attempt to start one has failed. The next deadline tries again, and meanwhile tokens look at
+//!   the time when they are asked.
+//! - K2: asleep: no entry is due before the moment at which it wakes.
+//! - K3: an entry is taken out when it is due (checked: never early), or when its token leaves; nodes are cancelled and dropped outside the
+//!   lock.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::node::{Leftover, Node, contain, run_here};
+use crate::cause::Cause;
+
+/// How long the thread stays without anything to wait for.
+const IDLE: Duration = Duration::from_secs(10);
+
+pub(super) static CLOCK: Clock = Clock::new(IDLE, start);
+
+pub(super) struct Clock {
+    state: Mutex<State>,
+    changed: Condvar,
+    idle: Duration,
+    /// Starts a thread that runs the clock.
+    start: fn(&'static Clock) -> io::Result<()>,
+}
+
+/// A deadline, and a number, so that equal ones come first come, first served.
+pub(super) type Key = (Instant, u64);
+
+struct State {
+    alarms: BTreeMap<Key, Arc<Node>>,
+    /// How many there have been.
+    set: u64,
+    running: bool,
+    /// `None`: awake, or there is no thread.
+    asleep_until: Option<Instant>,
+}
+
+pub(super) fn start(clock: &'static Clock) -> io::Result<()> {
+    thread::Builder::new().name("throng-clock".into()).spawn(|| clock.run()).map(drop)
+}
+
+impl Clock {
+    pub(super) const fn new(idle: Duration, start: fn(&'static Clock) -> io::Result<()>) -> Clock {
+        let state = State { alarms: BTreeMap::new(), set: 0, running: false, asleep_until: None };
+        Clock { state: Mutex::new(state), changed: Condvar::new(), idle, start }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `node` cancelled at `at`, unless the alarm is removed before.
+    pub(super) fn set(&'static self, at: Instant, node: Arc<Node>) -> Key {
+        let mut state = self.lock();
+        state.set += 1;
+        let key = (at, state.set);
+        state.alarms.insert(key, node);
+        if !state.running {
+            // Under the lock: nobody takes a thread for running that is not.
+            state.running = (self.start)(self).is_ok();
+        } else if state.asleep_until.is_some_and(|until| at < until) {
+            // One waker is enough.
+            state.asleep_until = None;
+            drop(state);
+            self.changed.notify_one();
+        }
+        key
+    }
+
+    /// Nothing happens if it has rung.
+    pub(super) fn remove(&self, key: Key) {
+        let node = self.lock().alarms.remove(&key);
+        drop(node);
+    }
+
+    fn run(&'static self) {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            let mut due = Vec::new();
+            while let Some(first) = state.alarms.first_entry()
+                && first.key().0 <= now
+            {
+                due.push(first.remove());
+            }
+            if !due.is_empty() {
+                drop(state);
+                due.into_iter().for_each(ring);
+                state = self.lock();
+                continue;
+            }
+            let first = state.alarms.first_key_value().map(|((at, _), _)| *at);
+            let rest = first.map_or(self.idle, |at| at - now);
+            state.asleep_until = Some(now + rest);
+            let (woken, timeout) = self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.asleep_until = None;
+            if first.is_none() && timeout.timed_out() && state.alarms.is_empty() {
+                state.running = false;
+                return;
+            }
+        }
+    }
+
+    /// How many alarms are set for this very moment.
+    #[cfg(test)]
+    pub(super) fn alarms_at(&self, at: Instant) -> usize {
+        self.lock().alarms.range((at, 0)..=(at, u64::MAX)).count()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_running(&self) -> bool {
+        self.lock().running
+    }
+}
+
+/// Cancels a node. Whatever goes wrong with it, the clock goes on.
+fn ring(node: Arc<Node>) {
+    let leftovers = contain(|| node.cancel_tree(&Cause::Elapsed)).flatten();
+    leftovers.into_iter().flatten().for_each(run_aside);
+}
+
+/// It may take its time, and others' deadlines should not have to wait for it.
+pub(super) fn run_aside(leftover: Leftover) {
+    let taken = leftover.clone();
+    if thread::Builder::new().spawn(move || taken()).is_err() {
+        run_here(vec![leftover]);
+    }
+}
