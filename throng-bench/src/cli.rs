@@ -161,6 +161,7 @@ mod tests {
     fn compare_takes_everything_when_nothing_is_named() {
         let args = compare_args(&["b", "compare"]);
         assert_eq!(args.systems, System::ALL);
-        assert_eq!(args.sizes().len(), Workload::ALL.len() + 1);
+        // Two of the workloads have two sizes.
+        assert_eq!(args.sizes().len(), Workload::ALL.len() + 2);
     }
 }

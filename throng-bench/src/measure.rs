@@ -58,6 +58,12 @@ impl Measured {
         let own = OwnFields { lag_ms: Some(lag.as_secs_f64() * 1e3), cpu_ms: Some(cpu.as_secs_f64() * 1e3), ..self.own };
         Ok(Measured { own, ..self })
     }
+
+    /// Adds the other figure of `deep_tree`: how long it took from the cancellation to the end of all.
+    pub(crate) fn with_cancel(self, cancel: Duration) -> Self {
+        let own = OwnFields { cancel_ns_per_op: Some(cancel.as_nanos() as f64 / self.ops.max(1) as f64), ..self.own };
+        Measured { own, ..self }
+    }
 }
 
 /// Fields that only some workloads report, next to the common ones.
@@ -72,6 +78,9 @@ pub(crate) struct OwnFields {
     /// `timers`: user and system time of the whole process during the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ms: Option<f64>,
+    /// `deep_tree`: what cancelling each level and waiting for its end took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cancel_ns_per_op: Option<f64>,
 }
 
 /// Why there is no figure.
@@ -132,6 +141,12 @@ mod tests {
         assert_eq!(timed.own.lag_ms, Some(250.0));
         assert_eq!(timed.own.cpu_ms, Some(30.0));
         assert!(measured.with_timers(Duration::from_secs(2), Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn cancellation_is_counted_by_level() {
+        let measured = Measured::new(Duration::from_secs(1), 4).with_cancel(Duration::from_nanos(600));
+        assert_eq!(measured.own.cancel_ns_per_op, Some(150.0));
     }
 
     #[test]

@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn own_fields_lie_next_to_the_common_ones_and_come_back() {
-        let line = line(OwnFields { lag_ms: Some(1.5), cpu_ms: Some(2.5), bytes_per_task: None });
+        let line = line(OwnFields { lag_ms: Some(1.5), cpu_ms: Some(2.5), ..OwnFields::default() });
         let json = line.to_json();
         assert!(json.contains("\"lag_ms\":1.5"), "{json}");
         assert!(!json.contains("bytes_per_task"), "{json}");

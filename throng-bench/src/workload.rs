@@ -37,6 +37,10 @@ pub(crate) enum Workload {
     IdleMem,
     /// N tasks sleep 1 to 1000 ms: lag and CPU time (200,000)
     Timers,
+    /// A parent with N parked children is cancelled: from then to the end of the last (100,000)
+    CancelTree,
+    /// A chain of N scopes, each in the only child of the one before: built and ended, and once more, cancelled at the top (100,000 and 10,000)
+    DeepTree,
 }
 
 /// A figure of a measurement.
@@ -50,6 +54,8 @@ pub(crate) enum Metric {
     LagMs,
     #[serde(rename = "CPU ms")]
     CpuMs,
+    #[serde(rename = "cancel ns/op")]
+    CancelNsPerOp,
 }
 
 impl Metric {
@@ -60,6 +66,7 @@ impl Metric {
             Metric::BytesPerTask => "bytes/task",
             Metric::LagMs => "lag ms",
             Metric::CpuMs => "CPU ms",
+            Metric::CancelNsPerOp => "cancel ns/op",
         }
     }
 
@@ -70,6 +77,7 @@ impl Metric {
             Metric::BytesPerTask => line.own.bytes_per_task,
             Metric::LagMs => line.own.lag_ms,
             Metric::CpuMs => line.own.cpu_ms,
+            Metric::CancelNsPerOp => line.own.cancel_ns_per_op,
         }
     }
 }
@@ -85,7 +93,7 @@ pub(crate) enum Goal {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 11] = [
+    pub(crate) const ALL: [Workload; 13] = [
         Workload::SpawnJoin,
         Workload::SpawnJoinWg,
         Workload::SpawnOne,
@@ -97,6 +105,8 @@ impl Workload {
         Workload::SkynetJoin,
         Workload::IdleMem,
         Workload::Timers,
+        Workload::CancelTree,
+        Workload::DeepTree,
     ];
 
     /// The sizes `compare` runs; the first is the default of a single run.
@@ -108,6 +118,9 @@ impl Workload {
             Workload::Select2 | Workload::Skynet | Workload::SkynetJoin => &[1_000_000],
             Workload::IdleMem => &[200_000, 1_000_000],
             Workload::Timers => &[200_000],
+            Workload::CancelTree => &[100_000],
+            // Two, so that a cost that grows with the depth shows.
+            Workload::DeepTree => &[100_000, 10_000],
         }
     }
 
@@ -129,6 +142,7 @@ impl Workload {
         match self {
             Workload::IdleMem => &[Metric::BytesPerTask],
             Workload::Timers => &[Metric::LagMs, Metric::CpuMs],
+            Workload::DeepTree => &[Metric::NsPerOp, Metric::CancelNsPerOp],
             _ => &[Metric::NsPerOp],
         }
     }
@@ -146,7 +160,8 @@ impl Workload {
             (Workload::ChanSpsc, _) => ("go", 0.35),
             (Workload::Select2, _) => ("go", 0.2),
             (Workload::Skynet, _) => ("smol", 0.08),
-            (Workload::SkynetJoin | Workload::IdleMem | Workload::Timers, _) => return None,
+            (Workload::CancelTree, _) => ("smol", 0.5),
+            (Workload::SkynetJoin | Workload::IdleMem | Workload::Timers | Workload::DeepTree, _) => return None,
         };
         Some(Goal::Ratio { peer, ratio })
     }
@@ -154,14 +169,15 @@ impl Workload {
     /// ns/op of the peers, measured together on two cores before throng existed. Only their ratios mean anything.
     fn measured_before(self) -> &'static [(&'static str, f64)] {
         match self {
-            Workload::SpawnJoin | Workload::SpawnJoinWg => &[("go", 731.0), ("tokio", 734.0), ("rayon", 349.0)],
-            Workload::SpawnOne => &[("go", 586.0), ("tokio", 698.0)],
-            Workload::Yield => &[("go", 341.0), ("tokio", 53.0)],
-            Workload::PingPong => &[("may", 217.0), ("go", 535.0), ("tokio", 669.0)],
-            Workload::ChanSpsc => &[("go", 72.0), ("tokio", 133.0), ("threads", 94.0)],
+            Workload::SpawnJoin | Workload::SpawnJoinWg => &[("go", 731.0), ("tokio", 734.0), ("smol", 805.0), ("rayon", 349.0)],
+            Workload::SpawnOne => &[("go", 586.0), ("tokio", 698.0), ("smol", 1564.0)],
+            Workload::Yield => &[("go", 341.0), ("tokio", 53.0), ("smol", 258.0)],
+            Workload::PingPong => &[("may", 217.0), ("go", 535.0), ("tokio", 669.0), ("smol", 1999.0)],
+            Workload::ChanSpsc => &[("go", 72.0), ("tokio", 133.0), ("smol", 257.0), ("threads", 94.0)],
             Workload::Select2 => &[("go", 436.0), ("tokio", 694.0)],
             Workload::Skynet => &[("smol", 908.0), ("go", 1372.0), ("tokio", 1334.0)],
-            Workload::SkynetJoin | Workload::IdleMem | Workload::Timers => &[],
+            Workload::CancelTree => &[("smol", 259.0), ("go", 703.0), ("tokio", 555.0)],
+            Workload::SkynetJoin | Workload::IdleMem | Workload::Timers | Workload::DeepTree => &[],
         }
     }
 

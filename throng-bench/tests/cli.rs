@@ -18,7 +18,10 @@ const EVERYTHING: &[(&str, u64)] = &[
     ("skynet_join", 100),
     ("idle_mem", 100),
     ("timers", 20),
+    ("cancel_tree", 200),
+    ("deep_tree", 200),
 ];
+const SMOL: &[&str] = &["spawn_join", "spawn_one", "yield", "ping_pong", "chan_spsc", "skynet", "skynet_join", "timers", "cancel_tree"];
 const RAYON: &[&str] = &["spawn_join", "spawn_one", "skynet_join"];
 const THREADS: &[&str] = &["ping_pong", "chan_spsc"];
 
@@ -48,6 +51,7 @@ fn measure(system: &str, workload: &str, n: u64) {
     assert_eq!(line["bytes_per_task"].is_f64(), workload == "idle_mem", "{line}");
     assert_eq!(line["lag_ms"].is_f64(), workload == "timers", "{line}");
     assert_eq!(line["cpu_ms"].is_f64(), workload == "timers", "{line}");
+    assert_eq!(line["cancel_ns_per_op"].is_f64(), workload == "deep_tree", "{line}");
 }
 
 /// All workloads of a system at once: the slow ones sleep, they do not work.
@@ -72,7 +76,12 @@ fn throng() {
 
 #[test]
 fn tokio() {
-    measure_all("tokio", |_| true);
+    measure_all("tokio", |workload| workload != "deep_tree");
+}
+
+#[test]
+fn smol() {
+    measure_all("smol", |workload| SMOL.contains(&workload));
 }
 
 #[test]
@@ -95,8 +104,17 @@ fn workers_come_from_the_environment() {
 
 #[test]
 fn compare_prints_a_table() {
-    let table = output(bench(&["compare", "--rounds", "3", "ping_pong=100", "idle_mem=100", "skynet=1000"]));
-    for part in ["| workload ", "| throng/tokio ", "| throng/threads ", "| ping_pong ", "| bytes/task ", "of 3 rounds, 2 workers"] {
+    let table = output(bench(&["compare", "--rounds", "3", "ping_pong=100", "idle_mem=100", "skynet=1000", "deep_tree=100"]));
+    for part in [
+        "| workload ",
+        "| throng/tokio ",
+        "| throng/smol ",
+        "| throng/threads ",
+        "| ping_pong ",
+        "| bytes/task ",
+        "| cancel ns/op ",
+        "of 3 rounds, 2 workers",
+    ] {
         assert!(table.contains(part), "{part:?} not in\n{table}");
     }
     assert!(!table.contains("failed"), "{table}");

@@ -3,13 +3,15 @@
 //! Children borrow their parent's locals, so counters and channel ends are locals here. Detached `go` is used where the
 //! workload asks for it: `spawn_join_wg`, `spawn_one`, and `skynet`, whose nodes wait for values and not for tasks.
 
+mod trees;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ::throng::channel::{RecvError, SendError, Sender, bounded, rendezvous};
 use ::throng::sync::WaitGroup;
-use ::throng::{Cancelled, JoinError, Runtime, go, scope, select, sleep, yield_now};
+use ::throng::{Builder, Cancelled, JoinError, Runtime, go, scope, select, sleep, yield_now};
 
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
 use crate::sys;
@@ -31,16 +33,27 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         // Memory that a warm-up leaves behind would hide what the tasks take.
         Workload::IdleMem => |run| enter(run, || idle_mem(run.n)),
         Workload::Timers => |run| measure(run, timers),
+        Workload::CancelTree => |run| measure(run, trees::cancel_tree),
+        // Room for the few frames of a level.
+        Workload::DeepTree => |run| measure_on(Runtime::builder().stack_size(32 << 10), run, trees::deep_tree),
     })
 }
 
 fn enter(run: &Run, work: impl FnOnce() -> Result<Measured> + Send) -> Result<Measured> {
-    let runtime = Runtime::builder().workers(run.workers.get()).build().map_err(BenchError::failed)?;
+    enter_on(Runtime::builder(), run, work)
+}
+
+fn enter_on(builder: Builder, run: &Run, work: impl FnOnce() -> Result<Measured> + Send) -> Result<Measured> {
+    let runtime = builder.workers(run.workers.get()).build().map_err(BenchError::failed)?;
     runtime.run(work)
 }
 
 fn measure(run: &Run, body: fn(u64) -> Result<Measured>) -> Result<Measured> {
-    enter(run, || {
+    measure_on(Runtime::builder(), run, body)
+}
+
+fn measure_on(builder: Builder, run: &Run, body: fn(u64) -> Result<Measured>) -> Result<Measured> {
+    enter_on(builder, run, || {
         body(run.warm_up())?;
         body(run.n)
     })

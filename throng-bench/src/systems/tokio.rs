@@ -13,6 +13,7 @@ use ::tokio::task::{JoinHandle, JoinSet, yield_now};
 use ::tokio::time::sleep;
 use ::tokio::{select, spawn};
 
+use super::parked::{End, counted};
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
 use crate::sys;
 use crate::workload::{Workload, naps, tree_tasks, yields};
@@ -33,6 +34,8 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         // Memory that a warm-up leaves behind would hide what the tasks take.
         Workload::IdleMem => |run| enter(run, idle_mem(run.n)),
         Workload::Timers => |run| measure(run, timers),
+        Workload::CancelTree => |run| measure(run, cancel_tree),
+        Workload::DeepTree => return None,
     })
 }
 
@@ -307,4 +310,42 @@ async fn timers(n: u64) -> Result<Measured> {
     let cpu = sys::cpu_time()?.saturating_sub(cpu);
     check("sum of sleeps", slept, naps.iter().sum())?;
     Measured::new(wall, n).with_timers(longest, cpu)
+}
+
+/// All children wait for the same `Notify`. The parent is told to end by a message, aborts its children one by one and waits for the last future to go:
+/// a `JoinSet` takes twice as long.
+async fn cancel_tree(n: u64) -> Result<Measured> {
+    static PARKED: AtomicU64 = AtomicU64::new(0);
+    static ENDED: AtomicU64 = AtomicU64::new(0);
+    static FULL: Notify = Notify::const_new();
+    PARKED.store(0, Ordering::Relaxed);
+    ENDED.store(0, Ordering::Relaxed);
+    let (order, ordered) = oneshot::channel::<()>();
+    let parent = spawn(async move {
+        let child = || {
+            spawn(async move {
+                let _end = End { ended: &ENDED, n, full: || FULL.notify_one() };
+                counted(&PARKED, std::future::pending::<()>()).await;
+            })
+        };
+        let children: Vec<JoinHandle<()>> = (0..n).map(|_| child()).collect();
+        let ordered = counted(&PARKED, ordered).await;
+        for child in &children {
+            child.abort();
+        }
+        drop(children);
+        FULL.notified().await;
+        ordered
+    });
+    // The children and the parent.
+    while PARKED.load(Ordering::Acquire) < n + 1 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    check("children that ended early", ENDED.load(Ordering::Acquire), 0)?;
+    let start = Instant::now();
+    order.send(()).map_err(|()| BenchError::failed("the parent ended early"))?;
+    parent.await.map_err(BenchError::failed)?.map_err(BenchError::failed)?;
+    let wall = start.elapsed();
+    check("cancelled children", ENDED.load(Ordering::Acquire), n)?;
+    Ok(Measured::new(wall, n))
 }
