@@ -67,6 +67,156 @@ fn error_channel() {
 }
 
 #[test]
+fn supervisor() {
+    assert_eq!(
+        lines("supervisor"),
+        [
+            "Cairo: Err(ParseIntError { kind: InvalidDigit })",
+            "Oslo: -4 degrees",
+            "Lima: 19 degrees",
+            "the supervisor has ended well: 15 degrees in all",
+        ]
+    );
+}
+
+#[test]
+fn handler() {
+    assert_eq!(
+        lines("handler"),
+        [
+            "the other child: Err(Cancelled)",
+            "the scope: Err(\"no paper\")",
+            "the handler: Err(Empty)",
+            "the joiner: Err(\"the joined task panicked: no toner\")",
+            "the handler: Err(Empty)",
+            "the handler: Ok(\"'detached' failed: no ink\")",
+        ]
+    );
+}
+
+#[test]
+fn failure_tree() {
+    let expected = "\
+before:
+supervisor: Active
+├─ kitchen: Active
+│  └─ scope: Completing
+│     ├─ oven: Active
+│     │  └─ scope: Completing
+│     │     ├─ bread: Active
+│     │     └─ cake: Active
+│     └─ sink: Active
+└─ shop: Active
+* 'main' / 'kitchen' / 'oven' / 'cake': Failed
+while bread cleans up:
+supervisor: Active
+├─ kitchen: Active
+│  └─ scope: Completing
+│     ├─ oven: Active
+│     │  └─ scope: Cancelling, since cake has failed
+│     │     ├─ bread: Cancelling, since cake has failed
+│     │     └─ cake: Failed
+│     └─ sink: Active
+└─ shop: Active
+* 'main' / 'kitchen' / 'oven' / 'bread': Cancelled, since cake has failed
+* 'main' / 'kitchen' / 'oven': Failed
+while sink cleans up:
+supervisor: Active
+├─ kitchen: Active
+│  └─ scope: Cancelling, since oven has failed
+│     ├─ oven: Failed
+│     │  └─ scope: Failed
+│     │     ├─ bread: Cancelled, since cake has failed
+│     │     └─ cake: Failed
+│     └─ sink: Cancelling, since oven has failed
+└─ shop: Active
+* 'main' / 'kitchen' / 'sink': Cancelled, since oven has failed
+* 'main' / 'kitchen': Failed
+the supervisor joins the kitchen: Err(\"burnt\")
+after:
+supervisor: Active
+├─ kitchen: Failed
+│  └─ scope: Failed
+│     ├─ oven: Failed
+│     │  └─ scope: Failed
+│     │     ├─ bread: Cancelled, since cake has failed
+│     │     └─ cake: Failed
+│     └─ sink: Cancelled, since oven has failed
+└─ shop: Active
+* 'main' / 'shop': Cancelled, since it is late";
+    assert_eq!(lines("failure-tree").join("\n"), expected);
+}
+
+#[test]
+fn timeout() {
+    assert_eq!(
+        lines("timeout"),
+        [
+            "inner: Err(Elapsed)",
+            "outer: Ok(\"goes on\")",
+            "inner: Ok(Err(Cancelled))",
+            "outer: Err(Elapsed)",
+            "late: Ok(\"a late value\")",
+            "child: Err(Cancelled), since the time limit was reached",
+            "child: has cleaned up",
+            "parent: Err(Elapsed)",
+        ]
+    );
+}
+
+#[test]
+fn shield() {
+    assert_eq!(
+        lines("shield"),
+        [
+            "plain: Err(Cancelled(..))",
+            "plain: Err(TaskCancelled(Asked))",
+            "shielded: Ok(())",
+            "shielded: Err(Elapsed)",
+            "behind the shield: Err(Cancelled)",
+            "shielded: Err(TaskCancelled(Asked))",
+            "heard: goodbye",
+        ]
+    );
+}
+
+#[test]
+fn lazy() {
+    assert_eq!(
+        lines("lazy"),
+        [
+            "undispatched: runs before its caller goes on",
+            "caller: has started them",
+            "queued: runs when its caller parks",
+            "undispatched: has gone on",
+            "caller: lazy is New",
+            "lazy: somebody wants me",
+            "atomic: runs, and meets Err(Cancelled)",
+            "queued: Err(TaskCancelled(Asked))",
+            "lazy: Err(TaskCancelled(Asked))",
+            "atomic: Err(TaskCancelled(Asked))",
+        ]
+    );
+}
+
+#[test]
+fn inherit() {
+    assert_eq!(
+        lines("inherit"),
+        [
+            "task:       'request' for Ada",
+            "child:      'request' for Ada",
+            "grandchild: 'request' for Ada",
+            "overridden: 'audit' for Bob",
+            "early:      'request' for Ada",
+            "late:       'request' for Eve",
+            "request's handler was told of a lost letter",
+            "audit's handler was told of a lost file",
+        ]
+    );
+}
+
+#[test]
 fn closures() {
     assert_eq!(lines("closures"), ["moved: HELLO", "borrowed: hello! greetings!", "locked: 1000", "communicated: 500500",]);
 }

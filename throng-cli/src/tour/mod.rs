@@ -13,12 +13,19 @@ pub mod closures;
 pub mod context_cancel;
 pub mod done_channel;
 pub mod error_channel;
+pub mod failure_tree;
 pub mod fork_join;
+pub mod handler;
+pub mod inherit;
+pub mod lazy;
 pub mod million;
 mod output;
+pub mod shield;
 mod show;
 pub mod structured;
 pub mod structured_blocking;
+pub mod supervisor;
+pub mod timeout;
 
 pub use output::Output;
 use show::Style;
@@ -65,6 +72,20 @@ tours! {
         "closing `done` ended the generator, which kept a thread-local generator of random numbers across all its sends";
     "error-channel" = error_channel: "workers report errors, the parent decides",
         "an error is a value like any other: it went up a channel to the one who knows what to do about it";
+    "supervisor" = supervisor: "one child fails, the others finish",
+        "the failure was a value for the one who joined; it cancelled neither the other children nor the supervisor";
+    "handler" = handler: "who is told of a failure",
+        "a failure goes to the scope, else to the one who joins, else to the handler, which is told when it is too late to stop anything";
+    "failure-tree" = failure_tree: "a failure on its way up the tree",
+        "each scope cancelled its other children, waited for them and failed in its turn, up to the supervisor, which went on";
+    "timeout" = timeout: "time limits inside of time limits",
+        "a limit ended what stood inside of it, children included, and nothing else; the value that came late was kept";
+    "shield" = shield: "clean-up that has to park",
+        "a cancelled task's calls that park are refused, but for those under a shield; the cancellation was met again behind it";
+    "lazy" = lazy: "four ways to start a task",
+        "lazy waits for somebody to want it, undispatched runs at once, and atomic runs even if it was cancelled before";
+    "inherit" = inherit: "what a task hands down",
+        "name, value and handler came from the parent as it was at the start, unless the child was given its own";
     "closures" = closures: "what a goroutine may take along",
         "goroutines take by move, borrow from their parent's stack, share under a lock, or hand over through a channel; the compiler refuses the rest";
     "million" = million: "a million goroutines",
