@@ -67,13 +67,13 @@ fn checked(results: Result<Vec<(usize, Canary)>, Cancelled>) -> Result<(), Cance
     Ok(())
 }
 
-/// One that has won before it was cancelled itself has won the race.
+/// The others are dropped.
 fn raced(
     name: &str,
     covers: &'static [&'static str],
     race: impl Fn(&Gate, &Aviary) -> Result<(usize, Canary), Cancelled> + Send + Sync + 'static,
 ) -> Case {
-    grouped(name, covers, move |gate, aviary| race(gate, aviary).map(|(_, canary)| canary.sing())).delegates()
+    grouped(name, covers, move |gate, aviary| race(gate, aviary).map(|(_, canary)| canary.sing()))
 }
 
 /// Cancelled or not, no item or result is left when it returns, and so no task.
@@ -92,7 +92,7 @@ fn grouped(
         };
         run(&Park::new(whole).block(|| gate.shut()).satisfy(|| gate.open()));
     });
-    case.indirect().looks_first()
+    case.indirect().looks_first().delegates()
 }
 
 /// All places are taken until one is wanted. A place that was refused to one, or handed to one who was cancelled, is there for another.

@@ -92,7 +92,7 @@ impl Kind {
             };
             run(&Park::new(call).block(|| gate.shut()).satisfy(|| gate.open()));
         });
-        case.tidies_up().indirect().looks_first()
+        case.tidies_up().indirect().looks_first().delegates()
     }
 
     fn of_none(self) -> Case {
