@@ -37,6 +37,7 @@
 //! | goroutines that are waited for | [`scope`], [`Scope`], [`ScopedJoinHandle`]; [`scope_all`] for all its failures |
 //! | goroutines that fail alone | [`supervisor()`], [`Supervisor`]; [`ExceptionHandler`] for failures nobody joins |
 //! | goroutines on their own | [`go`], [`try_go`], [`JoinHandle`]; [`task`] to give them a name, and to say how they start |
+//! | coroutines: futures as tasks | [`launch`], [`Scope::launch`]; [`future`], for the ways between goroutines and futures |
 //! | values still to come | [`completable`], [`Scope::completable`] |
 //! | the task tree | [`Job`], [`job()`]; [`cause()`] and [`Cause`] |
 //! | what tasks inherit | [`context_local!`], [`ContextLocal`] |
@@ -104,7 +105,7 @@
 //! 1.88. Raising it is a minor release.
 
 // A model uses parts of what is here.
-#![cfg_attr(loom, allow(dead_code, unused_imports))]
+#![cfg_attr(loom, allow(dead_code, unused_imports, unreachable_pub))]
 
 // The examples of the front page are run as documentation tests. (The file lies outside the package, but these are not run from one.)
 #[cfg(doctest)]
@@ -164,6 +165,8 @@ pub mod channel;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+pub mod future;
+#[cfg(not(loom))]
 mod group;
 pub mod select;
 pub mod sync;
@@ -180,6 +183,8 @@ pub use context::ContextLocal;
 #[cfg(not(loom))]
 pub use error::Error;
 #[cfg(not(loom))]
+pub use future::{Wait, shield_async, timeout_async, yield_now_async};
+#[cfg(not(loom))]
 pub use group::{Group, Limited, group, map, race, race2};
 #[cfg(not(loom))]
 pub use handler::{ExceptionHandler, Failure};
@@ -193,16 +198,16 @@ pub use rt::{Builder, Runtime, metrics, run};
 pub use sched::{Metrics, WorkerMetrics, blocking, yield_now};
 #[cfg(not(loom))]
 pub use scope::{
-    ChildFailure, Failures, Fallible, HowFailed, Outcomes, Scope, ScopeTask, ScopedCompletable, ScopedJoinHandle, Supervisor,
-    SupervisorTask, scope, scope_all, supervisor,
+    ChildFailure, Failures, Fallible, HowFailed, Outcomes, Scope, ScopeTask, ScopedCompletable, ScopedJoinHandle, ScopedJoining,
+    Supervisor, SupervisorTask, scope, scope_all, supervisor,
 };
 #[cfg(not(loom))]
-pub use spawn::{Completable, JoinHandle, SpawnError, Task, completable, go, task, try_go};
+pub use spawn::{Completable, JoinHandle, Joining, SpawnError, Task, completable, go, launch, task, try_go, try_launch};
 pub use sync::{Mutex, MutexGuard, WaitGroup};
 #[cfg(feature = "macros")]
 pub use throng_macros::{main, select, test};
 #[cfg(not(loom))]
-pub use time::{sleep, sleep_until};
+pub use time::{Sleeping, sleep, sleep_async, sleep_until, sleep_until_async};
 pub use token::CancelToken;
 #[cfg(not(loom))]
 pub use token::OnCancel;

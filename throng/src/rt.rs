@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::home::local;
 use crate::join::JoinError;
 use crate::sched::{Metrics, Plan, Scheduler, on_worker};
-use crate::spawn::{JoinHandle, NoScope, Options, Place, SpawnError, start};
+use crate::spawn::{JoinHandle, NoScope, Options, Place, SpawnError, start, start_future};
 use crate::waiter::{Heeds, unwinding};
 
 /// The stack of a goroutine, unless the builder says otherwise: address space, of which only the touched pages cost memory.
@@ -127,6 +127,33 @@ impl Runtime {
         unsafe { start(Options::default(), Location::caller(), NoScope::new(), f, None, Place::On(&self.scheduler)) }
     }
 
+    /// Starts a coroutine on this runtime, from wherever: [`launch`](crate::launch).
+    ///
+    /// # Panics
+    /// As [`go`](crate::go) does.
+    #[track_caller]
+    pub fn launch<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.try_launch(future).unwrap_or_else(|error| error.refuse())
+    }
+
+    /// Starts a coroutine on this runtime, with failure to start as an error.
+    ///
+    /// # Errors
+    /// As [`try_go`](crate::try_go).
+    #[track_caller]
+    pub fn try_launch<F>(&self, future: F) -> Result<JoinHandle<F::Output>, SpawnError>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        // SAFETY: nothing is borrowed.
+        unsafe { start_future(Options::default(), Location::caller(), NoScope::new(), future, None, Place::On(&self.scheduler)) }
+    }
+
     /// What is known of its workers so far.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
@@ -155,6 +182,10 @@ impl Drop for Runtime {
         }
     }
 }
+
+// A panic carried out of a task leaves the runtime as it was: tasks are caught.
+impl UnwindSafe for Runtime {}
+impl RefUnwindSafe for Runtime {}
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -141,16 +141,17 @@ impl<A: Action> Timers<A> {
     }
 
     /// Takes an entry out. Nothing happens if it has fired.
-    pub(crate) fn remove(&mut self, key: Key) {
+    pub(crate) fn remove(&mut self, key: Key) -> bool {
         let slot = &mut self.slots[key.slot as usize];
         if slot.insertion != key.insertion || slot.action.take().is_none() {
-            return;
+            return false;
         }
         self.live -= 1;
         self.free.push(key.slot);
         if self.entries > SWEEP_FROM && self.entries > 2 * self.live {
             self.sweep();
         }
+        true
     }
 
     fn sweep(&mut self) {
@@ -219,6 +220,12 @@ impl<A: Action> Timers<A> {
             }
         };
         self.start?.checked_add(Duration::from_nanos(at))
+    }
+
+    /// Takes everything out, due or not.
+    pub(crate) fn drain(&mut self) -> Vec<A> {
+        let timers = std::mem::replace(self, Timers::new());
+        timers.slots.into_iter().filter_map(|slot| slot.action).collect()
     }
 
     /// How many entries are live.

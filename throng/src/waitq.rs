@@ -4,11 +4,16 @@
 //! live in the frames of those calls. The one who ends a wait takes the entry out, moves the value, and wakes after unlocking.
 //! All `unsafe` of waiting is in this file: what is built on it is safe code.
 //!
+//! **Futures** wait here, too: their entries lie in the future, and have a [`Waker`] instead of a ticket. A future can be moved to another task and dropped at any time, so nobody keeps its owner parked until
+//! a wake: whoever claims such an entry takes the waker out under the lock, and does not touch the entry afterwards. Nothing else can end such a wait, so there is no word to fire.
+//!
 //! Invariants:
 //! - Q1: a queued entry is pinned and alive: it leaves the queue, under the lock, when it is claimed, when it is found to have been fired by someone else,
 //!   or at the latest in its own drop.
 //! - Q2: links, `queued`, `ticket`, `case` and `value` of an entry are touched under the queue's lock while it is queued, by its claimer
-//!   until the wake it owes, and by its owner otherwise (W1 keeps the owner parked until that wake).
+//!   until the wake it owes, and by its owner otherwise (W1 keeps the owner parked until that wake). Those of a future's entry: under the lock only, from its being queued on until the owner
+//!   has seen, under the lock, that it has left the queue.
+//! - Q3: no waker is cloned, woken or dropped under the lock: that is others' code.
 
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -18,6 +23,7 @@ use std::fmt;
 use std::marker::PhantomPinned;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
+use std::task::Waker;
 
 use crate::lock::{SpinGuard, SpinLock};
 use crate::waiter::{Cause, Ticket};
@@ -35,6 +41,8 @@ struct Node<V> {
     previous: Cell<*const Node<V>>,
     next: Cell<*const Node<V>>,
     ticket: Cell<Option<Ticket>>,
+    /// A future's, instead of a ticket.
+    waker: Cell<Option<Waker>>,
     cause: Cell<u16>,
     queued: Cell<bool>,
     value: UnsafeCell<V>,
@@ -62,8 +70,12 @@ impl<V> WaitQueue<V> {
                 if unsafe { ticket.fire(Cause(node.cause.get())) } {
                     // SAFETY: claimed: the value is ours until the wake (Q2).
                     let value = unsafe { &mut *node.value.get() };
-                    return Some((hand_over(value), Woken(ticket)));
+                    return Some((hand_over(value), Woken::Ticket(ticket)));
                 }
+            } else if let Some(waker) = node.waker.take() {
+                // SAFETY: out of the queue, under its lock (Q2).
+                let value = unsafe { &mut *node.value.get() };
+                return Some((hand_over(value), Woken::Waker(waker)));
             }
         }
         None
@@ -71,13 +83,21 @@ impl<V> WaitQueue<V> {
 
     /// Claims all, with `mark` added to their causes, and hands each value to `hand_over`.
     pub(crate) fn claim_all(&mut self, mark: u16, mut hand_over: impl FnMut(&mut V)) -> WokenAll<V> {
-        let mut all = WokenAll { first: ptr::null() };
+        let mut all = WokenAll { first: ptr::null(), wakers: Vec::new() };
         let mut last: *const Node<V> = ptr::null();
         while let Some(at) = NonNull::new(self.first.cast_mut()) {
             // SAFETY: as in `claim`.
             let node = unsafe { at.as_ref() };
             self.unlink(node);
-            let Some(ticket) = node.ticket.get() else { continue };
+            let Some(ticket) = node.ticket.get() else {
+                if let Some(waker) = node.waker.take() {
+                    node.cause.set(node.cause.get() | mark);
+                    // SAFETY: as in `claim`.
+                    hand_over(unsafe { &mut *node.value.get() });
+                    all.wakers.push(waker);
+                }
+                continue;
+            };
             // SAFETY: as in `claim`.
             if !unsafe { ticket.fire(Cause(node.cause.get() | mark)) } {
                 continue;
@@ -149,13 +169,19 @@ impl<V> fmt::Debug for WaitQueue<V> {
 
 /// A claimed waiter, to be woken after unlocking: dropping this wakes it.
 #[must_use = "drop it after the lock: that is the wake"]
-pub(crate) struct Woken(Ticket);
+pub(crate) enum Woken {
+    Ticket(Ticket),
+    Waker(Waker),
+}
 
 impl Drop for Woken {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: made by the claim that fired it, and dropped once.
-        unsafe { self.0.wake() }
+        match self {
+            // SAFETY: made by the claim that fired it, and dropped once.
+            Woken::Ticket(ticket) => unsafe { ticket.wake() },
+            Woken::Waker(waker) => waker.wake_by_ref(),
+        }
     }
 }
 
@@ -163,6 +189,7 @@ impl Drop for Woken {
 #[must_use = "drop it after the lock: that is the wake"]
 pub(crate) struct WokenAll<V> {
     first: *const Node<V>,
+    wakers: Vec<Waker>,
 }
 
 impl<V> Drop for WokenAll<V> {
@@ -176,6 +203,7 @@ impl<V> Drop for WokenAll<V> {
                 unsafe { ticket.wake() };
             }
         }
+        self.wakers.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -184,6 +212,8 @@ pub struct Entry<'a, S, V> {
     lock: &'a SpinLock<S>,
     queue: fn(&mut S) -> &mut WaitQueue<V>,
     node: Node<V>,
+    /// A future's: it has been queued, and its owner has not seen it leave.
+    registered: bool,
     _pinned: PhantomPinned,
 }
 
@@ -198,10 +228,12 @@ impl<'a, S, V> Entry<'a, S, V> {
                 previous: Cell::new(ptr::null()),
                 next: Cell::new(ptr::null()),
                 ticket: Cell::new(None),
+                waker: Cell::new(None),
                 cause: Cell::new(0),
                 queued: Cell::new(false),
                 value: UnsafeCell::new(value),
             },
+            registered: false,
             _pinned: PhantomPinned,
         }
     }
@@ -227,6 +259,47 @@ impl<'a, S, V> Entry<'a, S, V> {
         self.node.cause.set(cause);
     }
 
+    /// Queues a future's entry: whoever claims it calls the waker.
+    pub(crate) fn register(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S>, waker: Waker) {
+        assert!(ptr::eq(guard.owner(), self.lock), "an entry is queued under its own lock");
+        assert!(!self.registered, "an entry is queued once");
+        // SAFETY: nothing is moved.
+        let entry = unsafe { self.get_unchecked_mut() };
+        entry.registered = true;
+        entry.node.waker.set(Some(waker));
+        (entry.queue)(guard).link_last(&entry.node);
+    }
+
+    /// Whether it has been registered, and not been seen to have left.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registered
+    }
+
+    /// Looks whether a registered entry has been claimed: with which mark. If not, it is `waker` that is called from now on. The other waker that comes back is to be dropped without the lock.
+    pub(crate) fn look(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S>, waker: Waker) -> (Option<u16>, Option<Waker>) {
+        assert!(ptr::eq(guard.owner(), self.lock), "an entry is looked at under its own lock");
+        // SAFETY: nothing is moved.
+        let entry = unsafe { self.get_unchecked_mut() };
+        if entry.node.queued.get() {
+            return (None, entry.node.waker.replace(Some(waker)));
+        }
+        entry.registered = false;
+        (Some(entry.node.cause.get()), Some(waker))
+    }
+
+    /// Takes a registered entry out of its queue, if it is there. `true`: it was; else it has been claimed. The waker is to be dropped without the lock.
+    pub(crate) fn unregister(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S>) -> (bool, Option<Waker>) {
+        assert!(ptr::eq(guard.owner(), self.lock), "an entry is taken out under its own lock");
+        // SAFETY: nothing is moved.
+        let entry = unsafe { self.get_unchecked_mut() };
+        entry.registered = false;
+        let queued = entry.node.queued.get();
+        if queued {
+            (entry.queue)(guard).unlink(&entry.node);
+        }
+        (queued, entry.node.waker.take())
+    }
+
     /// Takes the entry out of its queue, if it is still there.
     pub(crate) fn dequeue(self: Pin<&mut Self>) {
         self.leave();
@@ -241,6 +314,17 @@ impl<'a, S, V> Entry<'a, S, V> {
         self.node.ticket.set(None);
     }
 
+    #[cold]
+    fn leave_registered(&self) {
+        let mut guard = self.lock.lock();
+        if self.node.queued.get() {
+            (self.queue)(&mut guard).unlink(&self.node);
+        }
+        drop(guard);
+        // Out of the queue: it is ours.
+        drop(self.node.waker.take());
+    }
+
     /// The wait is over and this entry was claimed: it has left its queue already.
     #[inline]
     pub(crate) fn claimed(self: Pin<&mut Self>) {
@@ -251,7 +335,7 @@ impl<'a, S, V> Entry<'a, S, V> {
     /// The value, when the entry is not queued (before it was, or after `dequeue` or `claimed`).
     #[inline]
     pub(crate) fn value(self: Pin<&mut Self>) -> &mut V {
-        assert!(self.node.ticket.get().is_none(), "the value of a queued entry is others'");
+        assert!(self.node.ticket.get().is_none() && !self.registered, "the value of a queued entry is others'");
         // SAFETY: without a ticket it is in no queue and claimed by nobody (Q2), and `&mut self` makes this the only borrow. The value itself is not pinned.
         unsafe { &mut *self.node.value.get() }
     }
@@ -263,6 +347,8 @@ impl<S, V> Drop for Entry<'_, S, V> {
         // Never queued, or already out: nothing to do. (The ticket is written by the owner only.)
         if self.node.ticket.get().is_some() {
             self.leave();
+        } else if self.registered {
+            self.leave_registered();
         }
     }
 }

@@ -20,6 +20,8 @@
 
 mod clock;
 mod errors;
+#[cfg(not(loom))]
+mod futures;
 mod iter;
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -29,6 +31,8 @@ mod shared;
 
 pub use clock::{after, at, never, tick};
 pub use errors::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+#[cfg(not(loom))]
+pub use futures::{Receiving, Sending};
 pub use iter::{IntoIter, Iter, TryIter};
 pub use receiver::Receiver;
 pub use sender::Sender;

@@ -80,6 +80,28 @@ impl<T> Receiver<T> {
         })
     }
 
+    /// [`recv`](Receiver::recv) as a future, for coroutines and for other executors: waits without a stack.
+    ///
+    /// Dropped before it is ready it has received nothing: an item that was handed to it meanwhile goes to the next receiver, before all others.
+    ///
+    /// # Errors
+    /// As for [`recv`](Receiver::recv): cancelled with the coroutine that polls it.
+    ///
+    /// ```
+    /// use throng::{launch, rendezvous};
+    ///
+    /// throng::run(|| {
+    ///     let (tx, rx) = rendezvous();
+    ///     let coroutine = launch(async move { rx.recv_async().await });
+    ///     tx.send(5).unwrap(); // a goroutine's send, a coroutine's receive
+    ///     assert_eq!(coroutine.join().unwrap(), Ok(5));
+    /// });
+    /// ```
+    #[cfg(not(loom))]
+    pub fn recv_async(&self) -> super::Receiving<'_, T> {
+        super::Receiving::new(self)
+    }
+
     /// Receives an item if there is one, in the buffer or with a sender that waits. Never waits.
     ///
     /// # Errors

@@ -50,6 +50,31 @@ impl<T> Sender<T> {
         })
     }
 
+    /// [`send`](Sender::send) as a future, for coroutines and for other executors: waits without a stack.
+    ///
+    /// Dropped before it has happened, it drops the item.
+    ///
+    /// # Errors
+    /// As for [`send`](Sender::send): cancelled with the coroutine that polls it. The item comes back.
+    ///
+    /// ```
+    /// use throng::{bounded, launch};
+    ///
+    /// throng::run(|| {
+    ///     let (tx, rx) = bounded(1);
+    ///     launch(async move {
+    ///         for n in 0..3 {
+    ///             tx.send_async(n).await.unwrap();
+    ///         }
+    ///     });
+    ///     assert_eq!(rx.iter().collect::<Vec<_>>(), [0, 1, 2]);
+    /// });
+    /// ```
+    #[cfg(not(loom))]
+    pub fn send_async(&self, item: T) -> super::Sending<'_, T> {
+        super::Sending::new(&self.shared, item)
+    }
+
     /// Sends `item` if there is room or a receiver waits. Never waits.
     ///
     /// # Errors

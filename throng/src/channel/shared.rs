@@ -106,7 +106,8 @@ impl<T> State<T> {
     pub(crate) fn take(&mut self) -> Taken<T> {
         if let Some(item) = self.buffer.pop_front() {
             // The buffer was full if a sender waits (C2): the longest waiting one moves up.
-            let woken = if self.senders.is_empty() { None } else { self.refill() };
+            // (Unless one was given back when it had been refilled.)
+            let woken = if self.senders.is_empty() || self.buffer.len() >= self.capacity { None } else { self.refill() };
             return Taken::Item(item, woken);
         }
         if !self.senders.is_empty()
@@ -115,6 +116,18 @@ impl<T> State<T> {
             return Taken::Item(item, Some(woken));
         }
         if self.closed { Taken::Closed } else { Taken::Empty }
+    }
+
+    /// Takes an item back that was handed to a receiver which has gone without having seen it: the next one gets it. The buffer may hold one more than its capacity then.
+    pub(super) fn give_back(&mut self, item: T) -> Option<Woken> {
+        let mut item = Some(item);
+        if let Some(((), woken)) = self.receivers.claim(|place| *place = item.take()) {
+            return Some(woken);
+        }
+        if let Some(item) = item {
+            self.buffer.push_front(item);
+        }
+        None
     }
 
     fn refill(&mut self) -> Option<Woken> {

@@ -145,9 +145,15 @@ impl Local {
         self.with_timers(|timers| timers.insert(at, alarm))
     }
 
-    /// Takes an alarm back; nothing happens if it has rung.
-    pub(crate) fn remove_alarm(&self, key: Key) {
-        self.with_timers(|timers| timers.remove(key));
+    /// Takes an alarm back. `false`: it has rung, or is about to.
+    pub(crate) fn remove_alarm(&self, key: Key) -> bool {
+        self.with_timers(|timers| timers.remove(key))
+    }
+
+    /// Whether the thread looks at its alarms by itself: a worker's does.
+    #[cfg(not(loom))]
+    pub(crate) fn keeps_time(&self) -> bool {
+        self.fibers.has_run()
     }
 
     #[inline]
@@ -206,6 +212,10 @@ impl Drop for Local {
     fn drop(&mut self) {
         // Errands that came at the last moment. (A later one is the next thread's.)
         self.read_mail();
+        // No task is left, so these are alarms of futures that went elsewhere: whoever has those sets them anew.
+        for alarm in self.with_timers(Timers::drain) {
+            alarm.ring(self);
+        }
         pool::give(self.home);
     }
 }

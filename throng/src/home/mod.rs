@@ -19,6 +19,8 @@
 //! - H2: homes are never freed, only used again by later threads (`pool`), so the unpark that follows a push may be as late as it
 //!   likes: the pushed message may be gone, the thread may be gone, the home is still there, and a stray unpark is harmless.
 
+#[cfg(not(loom))]
+pub(crate) mod alarm;
 mod errand;
 pub(crate) mod local;
 mod parker;

@@ -65,6 +65,12 @@ impl Fibers {
         fiber
     }
 
+    /// Whether the thread has fibers.
+    #[inline]
+    pub(crate) fn has_run(&self) -> bool {
+        self.running.get().is_some()
+    }
+
     /// Whom the trunk resumes next.
     #[inline]
     pub(crate) fn next(&self) -> &Cell<Option<NonNull<Fiber>>> {

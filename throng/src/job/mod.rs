@@ -207,17 +207,19 @@ impl Job {
             Kind::Scope(scope) => Some(scope.home()),
         };
         let Some(home) = home else { return Ok(Vec::new()) };
-        if local::with(|local| std::ptr::eq(local.home(), home)) {
-            return Ok(self.children_at_home());
+        if let Some(children) = local::with(|local| std::ptr::eq(local.home(), home).then(|| self.children_at_home(local))) {
+            return Ok(children);
         }
         let (answer, job) = (Answer::new(), self.clone());
         let asked = answer.clone();
-        home.send(move |_| asked.give(job.children_at_home()));
+        home.send(move |local| asked.give(job.children_at_home(local)));
         answer.wait(|| self.is_completed()).map(Option::unwrap_or_default)
     }
 
-    fn children_at_home(&self) -> Vec<Job> {
+    fn children_at_home(&self, local: &local::Local) -> Vec<Job> {
         match &self.0 {
+            // (A coroutine may have gone elsewhere meanwhile, and left the scope it was asked about.)
+            Kind::Task(task) if !task.header().waiter.has_scopes_at(local.home()) => Vec::new(),
             Kind::Task(task) => tree::below_task(task.header()),
             // SAFETY: on its home, for this call.
             Kind::Scope(scope) => unsafe { scope.at_home() }.map(tree::below_scope).unwrap_or_default(),
@@ -254,8 +256,10 @@ impl Job {
             Kind::Task(task) => {
                 let Some(home) = task.header().waiter.home_of_scopes() else { return };
                 let task = task.clone();
-                let work = move |_: &local::Local| {
-                    if let Some(outermost) = tree::scopes_of(&task.header().waiter).last() {
+                let work = move |local: &local::Local| {
+                    if task.header().waiter.has_scopes_at(local.home())
+                        && let Some(outermost) = tree::scopes_of(&task.header().waiter).last()
+                    {
                         outermost.record().cancel(Cause::Asked);
                     }
                 };

@@ -3,10 +3,10 @@
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-use super::Unstarted;
-use super::worker::Worker;
-use crate::task::Header;
+use super::worker::{Worker, on_worker};
+use super::{Scheduler, Unstarted};
 use crate::task::children::Children;
+use crate::task::{Header, Schedule, Why};
 
 impl Worker {
     /// Takes a new goroutine in, as a child of `owner` or, without one, of this worker's root, and queues it.
@@ -54,4 +54,30 @@ impl Worker {
             self.scheduler().idle.wake_one();
         }
     }
+}
+
+impl Worker {
+    /// A coroutine has been woken on this thread, or gives way.
+    #[inline]
+    pub(super) fn enqueue_woken(&self, task: NonNull<Header>) {
+        if self.peer().woken.push(Unstarted(task)) {
+            self.scheduler().idle.wake_one();
+        }
+    }
+}
+
+/// Queues a task at a scheduler, from wherever.
+///
+/// # Safety
+/// The schedule is a scheduler's, and the task its own and the caller's to queue.
+pub(super) unsafe fn queue(task: NonNull<Header>, schedule: NonNull<Schedule>, why: Why) {
+    // SAFETY: by contract.
+    let scheduler = unsafe { schedule.cast::<Scheduler>().as_ref() };
+    on_worker(|worker| match worker {
+        Some(worker) if std::ptr::eq(worker.scheduler(), scheduler) => match why {
+            Why::Started => worker.enqueue(task),
+            Why::Woken => worker.enqueue_woken(task),
+        },
+        _ => scheduler.queue_outside(task),
+    });
 }

@@ -36,7 +36,7 @@ use std::thread::JoinHandle;
 use crate::fiber::{self, OutOfStacks, Slab};
 use crate::home::{Home, Message, pool};
 use crate::lock::SpinLock;
-use crate::task::Header;
+use crate::task::{Header, Schedule};
 use blocking::BlockingThreads;
 use idle::Idle;
 use outside::Outside;
@@ -54,7 +54,11 @@ struct Unstarted(NonNull<Header>);
 unsafe impl Send for Unstarted {}
 
 /// What the workers of a runtime share.
+///
+/// `repr(C)`: the schedule comes first, as whoever queues a task knows it by that.
+#[repr(C)]
 pub(crate) struct Scheduler {
+    schedule: Schedule,
     peers: Box<[Peer]>,
     /// Submissions from outside.
     global: Queue<Unstarted>,
@@ -75,6 +79,8 @@ pub(crate) struct Scheduler {
 struct Peer {
     home: &'static Home,
     queue: Queue<Unstarted>,
+    /// Coroutines that have been woken, or have given way: first come, first served.
+    woken: Queue<Unstarted>,
     exit: Exit,
     counters: Counters,
 }
@@ -147,8 +153,15 @@ impl Scheduler {
         fiber::set_describe(describe::describe_current);
         let slab = Slab::new(plan.stack_size)?;
         let homes: Vec<_> = (0..plan.workers).map(|_| pool::take()).collect();
-        let peer = |&home: &&'static Home| Peer { home, queue: Queue::new(), exit: Exit(Message::new()), counters: Counters::default() };
+        let peer = |&home: &&'static Home| Peer {
+            home,
+            queue: Queue::new(),
+            woken: Queue::new(),
+            exit: Exit(Message::new()),
+            counters: Counters::default(),
+        };
         let scheduler = Arc::new(Scheduler {
+            schedule: Schedule { queue: intake::queue },
             peers: homes.iter().map(peer).collect(),
             global: Queue::new(),
             idle: Idle::new(&homes),
@@ -194,6 +207,11 @@ impl Scheduler {
         self.open.fetch_sub(self.peers.len() - running, Ordering::AcqRel);
         self.close();
         self.join_threads();
+    }
+
+    /// By which tasks are queued here.
+    pub(crate) fn schedule(&self) -> NonNull<Schedule> {
+        NonNull::from(self).cast()
     }
 
     /// Step 1 of shutdown. May be called again.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::add;
 use super::idle::Rest;
-use super::queue::AGE;
+use super::queue::{AGE, Look};
 use super::worker::Worker;
 use crate::home::Woken;
 use crate::rng;
@@ -141,7 +141,8 @@ impl Worker {
         let mut quiet = true;
         for id in (0..n).map(|i| (start + i) % n).filter(|&id| id != self.id()) {
             let peer = &peers[id];
-            let look = peer.queue.look(now);
+            let (fresh, woken) = (peer.queue.look(now), peer.woken.look(now));
+            let look = Look { pushed: fresh.pushed + woken.pushed, len: fresh.len + woken.len };
             let mut seen = self.resting.seen[id].get();
             let ticks = peer.counters.ticks.load(Ordering::Relaxed);
             if look.pushed != seen.pushed || look.len > 0 {
@@ -167,6 +168,7 @@ impl Worker {
     /// From now on a push to any queue wakes somebody. `false`: one of them is not empty.
     fn leave_all_unwatched(&self) -> bool {
         let scheduler = self.scheduler();
-        scheduler.global.leave_unwatched() && scheduler.peers.iter().all(|peer| peer.queue.leave_unwatched())
+        scheduler.global.leave_unwatched()
+            && scheduler.peers.iter().all(|peer| peer.queue.leave_unwatched() && peer.woken.leave_unwatched())
     }
 }

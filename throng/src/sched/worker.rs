@@ -36,7 +36,7 @@ use crate::home::Message;
 use crate::home::local::{self, Local};
 use crate::rng;
 use crate::task::children::Children;
-use crate::task::{self, Blocks, Header, Outgoing};
+use crate::task::{self, Blocks, Header, Outgoing, Ran};
 use crate::waiter::Waiter;
 
 /// Every so many turns of the loop the oldest goroutine that has not started goes first.
@@ -76,6 +76,8 @@ pub(crate) struct Worker {
     pub(super) ready_first: Cell<bool>,
     /// How many may still be started before the next that is ready.
     burst: Cell<u32>,
+    /// A goroutine that was ready has had its turn: the next is a coroutine's.
+    woken_first: Cell<bool>,
     pub(super) exiting: Cell<bool>,
     /// Fresh tasks had to wait because there was no stack.
     starved: Cell<bool>,
@@ -88,6 +90,7 @@ pub(crate) struct Worker {
 
 enum Next {
     Ready(NonNull<Waiter>),
+    /// Not started yet, or a coroutine whose turn it is.
     Fresh(NonNull<Header>),
     Nothing,
 }
@@ -129,6 +132,7 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         at_once: Cell::new(None),
         ready_first: Cell::new(false),
         burst: Cell::new(0),
+        woken_first: Cell::new(false),
         exiting: Cell::new(false),
         starved: Cell::new(false),
         steal_at_once,
@@ -309,9 +313,18 @@ impl Worker {
             self.burst.set(burst - 1);
             return task;
         }
+        if self.woken_first.take()
+            && let Some(task) = self.woken()
+        {
+            return task;
+        }
         if let Some(waiter) = self.local.next_ready() {
             self.burst.set(FRESH_BURST);
+            self.woken_first.set(true);
             return Next::Ready(waiter);
+        }
+        if let Some(task) = self.woken() {
+            return task;
         }
         self.startable(|| self.pop_newest()).or_else(|| self.startable(|| self.pop_outside())).unwrap_or(Next::Nothing)
     }
@@ -335,6 +348,17 @@ impl Worker {
         Some(task)
     }
 
+    /// Takes the coroutine that was woken first.
+    #[inline]
+    fn woken(&self) -> Option<Next> {
+        let woken = &self.peer().woken;
+        if woken.is_empty() {
+            return None;
+        }
+        self.burst.set(FRESH_BURST);
+        self.startable(|| woken.pop_oldest())
+    }
+
     /// Takes a task that has not started, if there would be a fiber left for the loop (F2).
     #[inline]
     fn startable(&self, pop: impl FnOnce() -> Option<Unstarted>) -> Option<Next> {
@@ -349,7 +373,8 @@ impl Worker {
     /// Nothing is to be run here, so looking at the clock costs nobody anything; or the runtime closes.
     #[inline]
     fn idle_or_closing(&self) -> bool {
-        self.local.has_alarms() && !self.local.has_ready() && self.peer().queue.is_empty() || self.scheduler.is_closing()
+        self.local.has_alarms() && !self.local.has_ready() && self.peer().queue.is_empty() && self.peer().woken.is_empty()
+            || self.scheduler.is_closing()
     }
 
     /// Whether the runtime closes, and this worker has not noticed.
@@ -371,7 +396,7 @@ impl Worker {
         }
     }
 
-    /// Starts a goroutine on the running fiber, its home from now on. Returns when it has ended.
+    /// Starts a goroutine on the running fiber, its home from now on, and returns when it has ended; or gives a coroutine a turn.
     #[inline]
     fn start(&self, task: NonNull<Header>) {
         add(&self.counters().started, 1);
@@ -381,8 +406,12 @@ impl Worker {
         header.waiter.fiber().set(Some(self.local.fibers().running()));
         let skip = header.is_to_be_skipped();
         self.local.set_current(&header.waiter);
-        // SAFETY: started once, on its fiber, as the current waiter.
+        // SAFETY: started once, or a coroutine's turn, on its fiber, as the current waiter.
         let ran = unsafe { task::run(task, skip) };
+        if ran == Ran::Pending {
+            return self.pause(task);
+        }
+        header.end_turns();
         let end_of_run = || self.local.set_current(ptr::null());
         match header.owner() {
             // SAFETY: it has run; still as the current waiter.
@@ -392,17 +421,33 @@ impl Worker {
         }
     }
 
+    /// A coroutine's turn is over.
+    #[inline]
+    fn pause(&self, task: NonNull<Header>) {
+        self.local.set_current(ptr::null());
+        // SAFETY: the turn was ours.
+        if unsafe { task::pause(task) } {
+            self.enqueue_woken(task);
+        }
+    }
+
     /// Takes tasks from another worker's queue into ours.
     pub(super) fn steal_from(&self, id: usize, aged_only: bool) -> bool {
         // SAFETY: F1, and nothing below comes back here.
         let loot = unsafe { &mut *self.loot.get() };
-        self.scheduler.peers[id].queue.steal(loot, aged_only);
-        if loot.is_empty() {
-            return false;
+        let peer = &self.scheduler.peers[id];
+        peer.queue.steal(loot, aged_only);
+        let fresh = loot.len();
+        if fresh > 0 {
+            self.peer().queue.push_stolen(loot.drain(..));
         }
-        add(&self.counters().stolen, loot.len() as u64);
-        self.peer().queue.push_stolen(loot.drain(..));
-        true
+        peer.woken.steal(loot, aged_only);
+        let woken = loot.len();
+        if woken > 0 {
+            self.peer().woken.push_stolen(loot.drain(..));
+        }
+        add(&self.counters().stolen, (fresh + woken) as u64);
+        fresh + woken > 0
     }
 }
 

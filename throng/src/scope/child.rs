@@ -12,7 +12,7 @@ use crate::job::{Job, path};
 use crate::join::Panic;
 use crate::panics::Caught;
 use crate::sched::Scheduler;
-use crate::spawn::{Options, Place, Promise, SpawnError, promise, start, task_options};
+use crate::spawn::{Options, Place, Promise, SpawnError, promise, start, start_future, task_options};
 use crate::task::children::Children;
 use crate::task::{Header, Outcome, Ran, Report};
 use crate::unseen::{drop_unseen, forget_panics};
@@ -72,6 +72,40 @@ where
         let children = self.scope.children;
         // SAFETY: the scope does not return before its children have ended, and what `f` borrows outlives it.
         let handle = unsafe { start(self.options, Location::caller(), report, f, Some(children), place(children)) }?;
+        Ok(ScopedJoinHandle::new(handle))
+    }
+
+    /// Starts it as a coroutine: [`Scope::launch`](crate::Scope::launch).
+    ///
+    /// # Panics
+    /// As for [`Scope::launch`](crate::Scope::launch).
+    #[track_caller]
+    #[inline]
+    pub fn launch<F>(self, future: F) -> ScopedJoinHandle<'scope, <F::Output as Outcomes<E>>::Value>
+    where
+        F: Future + Send + 'scope,
+        F::Output: Outcomes<E> + 'scope,
+        <F::Output as Outcomes<E>>::Value: Send + 'scope,
+    {
+        self.try_launch(future).unwrap_or_else(|error| error.refuse())
+    }
+
+    /// Starts it as a coroutine, with failure to start as an error.
+    ///
+    /// # Errors
+    /// As for [`try_go`](crate::try_go).
+    #[track_caller]
+    #[inline]
+    pub fn try_launch<F>(self, future: F) -> Result<ScopedJoinHandle<'scope, <F::Output as Outcomes<E>>::Value>, SpawnError>
+    where
+        F: Future + Send + 'scope,
+        F::Output: Outcomes<E> + 'scope,
+        <F::Output as Outcomes<E>>::Value: Send + 'scope,
+    {
+        let report = ScopeReport::<E, F::Output> { scope: self.scope, _returned: PhantomData };
+        let children = self.scope.children;
+        // SAFETY: as in `try_go`: a coroutine's future is dropped before it has ended.
+        let handle = unsafe { start_future(self.options, Location::caller(), report, future, Some(children), place(children)) }?;
         Ok(ScopedJoinHandle::new(handle))
     }
 }

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use crate::cause::Cause;
 use crate::job::Job;
 use crate::join::JoinError;
-use crate::spawn::JoinHandle;
+use crate::spawn::{JoinHandle, Joining};
 use crate::task::Header;
 
 /// The handle of a scope's goroutine. Dropping it changes nothing: the scope waits.
@@ -71,6 +73,41 @@ impl<'scope, T> ScopedJoinHandle<'scope, T> {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.handle.name()
+    }
+}
+
+impl<'scope, T> IntoFuture for ScopedJoinHandle<'scope, T> {
+    type Output = Result<T, JoinError>;
+    type IntoFuture = ScopedJoining<'scope, T>;
+
+    /// To [`join`](ScopedJoinHandle::join) in a future. Kotlin's `await`.
+    fn into_future(self) -> ScopedJoining<'scope, T> {
+        ScopedJoining { joining: Joining::new(self.handle), _scope: PhantomData }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A [`ScopedJoinHandle`] that is awaited: what its `IntoFuture` makes of it.
+    #[must_use = "futures do nothing unless they are polled"]
+    pub struct ScopedJoining<'scope, T> {
+        #[pin]
+        joining: Joining<T>,
+        _scope: PhantomData<&'scope ()>,
+    }
+}
+
+impl<T> Future for ScopedJoining<'_, T> {
+    /// What [`ScopedJoinHandle::join`] returns.
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().joining.poll(cx)
+    }
+}
+
+impl<T> fmt::Debug for ScopedJoining<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.joining.fmt(f)
     }
 }
 

@@ -38,7 +38,7 @@ use crate::waiter::unwinding;
 pub use child::{Outcomes, ScopeTask, ScopedCompletable};
 use failures::Store;
 pub use failures::{ChildFailure, Failures, HowFailed};
-pub use handle::ScopedJoinHandle;
+pub use handle::{ScopedJoinHandle, ScopedJoining};
 pub use supervisor::{Fallible, Supervisor, SupervisorTask, supervisor};
 
 /// Runs `f` with a [`Scope`] to start goroutines in, which may borrow from the calling frame, and returns when `f` *and all of them* have ended.
@@ -301,6 +301,55 @@ where
         R::Value: Send + 'scope,
     {
         self.task().go(f)
+    }
+
+    /// Starts a coroutine, which may borrow what outlives the scope. [`launch`](crate::launch) tells what that is; its result means to the scope what a goroutine's does.
+    ///
+    /// # Panics
+    /// As for [`go`](Scope::go).
+    ///
+    /// ```
+    /// use throng::{Error, rendezvous, scope};
+    ///
+    /// throng::run(|| {
+    ///     let factor = 2;
+    ///     let (tx, rx) = rendezvous();
+    ///     let sum = scope(|s| {
+    ///         let sum = s.launch(async {
+    ///             let mut sum = 0;
+    ///             while let Ok(n) = rx.recv_async().await {
+    ///                 sum += factor * n; // borrowed
+    ///             }
+    ///             Ok(sum)
+    ///         });
+    ///         for n in 1..=3 {
+    ///             tx.send(n)?;
+    ///         }
+    ///         tx.close();
+    ///         Ok::<_, Error>(sum.join()?)
+    ///     });
+    ///     assert_eq!(sum.unwrap(), 12);
+    /// });
+    /// ```
+    ///
+    /// It cannot outlive what it borrows:
+    /// ```compile_fail,E0597
+    /// # use throng::{Cancelled, scope};
+    /// scope(|s| {
+    ///     let local = 1;
+    ///     s.launch(async { println!("{}", &local) }); // `local` ends before the scope
+    ///     Ok::<_, Cancelled>(())
+    /// }).unwrap();
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn launch<F>(&'scope self, future: F) -> ScopedJoinHandle<'scope, <F::Output as Outcomes<E>>::Value>
+    where
+        F: Future + Send + 'scope,
+        F::Output: Outcomes<E> + 'scope,
+        <F::Output as Outcomes<E>>::Value: Send + 'scope,
+    {
+        self.task().launch(future)
     }
 
     /// Begins the description of a goroutine: `s.task().name("reader").go(|| ..)`.

@@ -12,7 +12,7 @@ use crate::handler::What;
 use crate::home::local;
 use crate::job::{Job, path};
 use crate::panics::Caught;
-use crate::spawn::{Options, SpawnError, start, task_options};
+use crate::spawn::{Options, SpawnError, start, start_future, task_options};
 use crate::task::children::Children;
 use crate::task::{Header, Outcome, Ran, Report};
 use crate::unseen::{drop_unseen, forget_panics, report};
@@ -97,7 +97,21 @@ impl<'scope> Supervisor<'scope, '_> {
         self.task().go(f)
     }
 
-    /// Begins the description of a goroutine: `s.task().name("reader").go(|| ..)`.
+    /// Starts a coroutine, which may borrow what outlives the supervisor, and fails alone. [`launch`](crate::launch) tells what that is.
+    ///
+    /// # Panics
+    /// As for [`go`](Supervisor::go).
+    #[track_caller]
+    #[inline]
+    pub fn launch<F>(&'scope self, future: F) -> ScopedJoinHandle<'scope, F::Output>
+    where
+        F: Future + Send + 'scope,
+        F::Output: Fallible + Send + 'scope,
+    {
+        self.task().launch(future)
+    }
+
+    /// Begins the description of a goroutine or coroutine: `s.task().name("reader").go(|| ..)`.
     pub fn task(&'scope self) -> SupervisorTask<'scope> {
         SupervisorTask { children: &self.children, options: Options::default() }
     }
@@ -163,6 +177,37 @@ impl<'scope> SupervisorTask<'scope> {
         let report = Alone::<R>(PhantomData);
         // SAFETY: the supervisor does not return before its children have ended, and what `f` borrows outlives it.
         let handle = unsafe { start(self.options, Location::caller(), report, f, Some(self.children), place(self.children)) }?;
+        Ok(ScopedJoinHandle::new(handle))
+    }
+
+    /// Starts it as a coroutine: [`Supervisor::launch`].
+    ///
+    /// # Panics
+    /// As for [`Supervisor::launch`].
+    #[track_caller]
+    #[inline]
+    pub fn launch<F>(self, future: F) -> ScopedJoinHandle<'scope, F::Output>
+    where
+        F: Future + Send + 'scope,
+        F::Output: Fallible + Send + 'scope,
+    {
+        self.try_launch(future).unwrap_or_else(|error| error.refuse())
+    }
+
+    /// Starts it as a coroutine, with failure to start as an error.
+    ///
+    /// # Errors
+    /// As for [`try_go`](crate::try_go).
+    #[track_caller]
+    #[inline]
+    pub fn try_launch<F>(self, future: F) -> Result<ScopedJoinHandle<'scope, F::Output>, SpawnError>
+    where
+        F: Future + Send + 'scope,
+        F::Output: Fallible + Send + 'scope,
+    {
+        let report = Alone::<F::Output>(PhantomData);
+        // SAFETY: as in `try_go`: a coroutine's future is dropped before it has ended.
+        let handle = unsafe { start_future(self.options, Location::caller(), report, future, Some(self.children), place(self.children)) }?;
         Ok(ScopedJoinHandle::new(handle))
     }
 }

@@ -55,6 +55,16 @@ impl<T> JoinHandle<T> {
     pub(crate) fn join_heeding(mut self, heeds: Heeds) -> Result<T, JoinError> {
         self.start();
         wait_for_task(self.header(), heeds)?;
+        self.take()
+    }
+
+    /// Its value, when it is done.
+    pub(super) fn into_value(mut self) -> Result<T, JoinError> {
+        self.take()
+    }
+
+    #[inline(always)]
+    fn take(&mut self) -> Result<T, JoinError> {
         self.taken = true;
         // SAFETY: it is done; `taken` says that the outcome is gone.
         match unsafe { task::take::<T>(self.task) } {

@@ -3,6 +3,7 @@
 mod completable;
 mod error;
 mod handle;
+mod joining;
 mod options;
 
 use std::marker::PhantomData;
@@ -15,14 +16,14 @@ use crate::panics::Caught;
 use crate::rt;
 use crate::sched::{Scheduler, Worker, on_worker};
 use crate::task::children::Children;
-use crate::task::record::Launch;
-use crate::task::{self, Header, Outcome, Ran, Report};
+use crate::task::{self, Header, Outcome, Ran, Report, Spec};
 use crate::unseen::drop_unseen;
 pub use completable::{Completable, completable};
 pub(crate) use completable::{Promise, promise};
 use error::Refusal;
 pub use error::SpawnError;
 pub use handle::JoinHandle;
+pub use joining::Joining;
 pub(crate) use options::{Options, Start, task_options};
 
 /// Starts a goroutine: queues `f` to run on the runtime, and returns at once. Go's `go f()`.
@@ -68,14 +69,68 @@ where
     task().try_go(f)
 }
 
-/// Begins the description of a goroutine: `task().name("reader").go(|| ..)`.
+/// Starts a coroutine: queues `future` to be polled on the runtime, and returns at once. Kotlin's `launch` and `async`, tokio's `spawn`.
+///
+/// It is a task as a goroutine is, with the same place in the tree, the same handle and the same rules; only that it has no stack of its own while it waits, and may go on on another worker after
+/// an `await`. [`go`] tells where it runs and hangs.
+///
+/// In its turns it may call whatever parks: then it keeps a stack until that turn is over, and its worker runs others meanwhile. And it may await whatever is a future, of this crate or not.
+///
+/// **Cancellation.** Once it is cancelled, the calls and futures of this crate that would wait return [`Cancelled`](crate::Cancelled). Where it waits for another crate's future, it is cut off: the future is dropped
+/// at that `await`, and the task has ended by its cancellation. [`shield_async`](crate::shield_async) masks that for clean-up.
+///
+/// # Panics
+/// As for [`go`]. A panic of the future is returned by [`JoinHandle::join`].
+///
+/// ```
+/// use throng::{launch, rendezvous};
+///
+/// throng::run(|| {
+///     let (tx, rx) = rendezvous();
+///     let doubler = launch(async move {
+///         let mut sum = 0;
+///         while let Ok(n) = rx.recv_async().await {
+///             sum += 2 * n;
+///         }
+///         sum
+///     });
+///     for n in 1..=3 {
+///         tx.send(n).unwrap();
+///     }
+///     drop(tx);
+///     assert_eq!(doubler.join().unwrap(), 12);
+/// });
+/// ```
+#[track_caller]
+pub fn launch<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    task().launch(future)
+}
+
+/// [`launch`], with failure to start as an error.
+///
+/// # Errors
+/// As for [`try_go`].
+#[track_caller]
+pub fn try_launch<F>(future: F) -> Result<JoinHandle<F::Output>, SpawnError>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    task().try_launch(future)
+}
+
+/// Begins the description of a goroutine or coroutine: `task().name("reader").go(|| ..)`.
 pub fn task() -> Task {
     Task { options: Options::default() }
 }
 
-/// A goroutine to be: what [`task`] returns.
+/// A task to be: what [`task`] returns.
 #[derive(Clone, Debug)]
-#[must_use = "it is started by `go`"]
+#[must_use = "it is started by `go` or `launch`"]
 pub struct Task {
     options: Options,
 }
@@ -109,6 +164,33 @@ impl Task {
         // SAFETY: nothing is borrowed.
         unsafe { start(self.options, Location::caller(), NoScope::new(), f, None, Place::Here) }
     }
+
+    /// Starts it as a coroutine: [`launch`].
+    ///
+    /// # Panics
+    /// As for [`launch`].
+    #[track_caller]
+    pub fn launch<F>(self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.try_launch(future).unwrap_or_else(|error| error.refuse())
+    }
+
+    /// Starts it as a coroutine: [`try_launch`].
+    ///
+    /// # Errors
+    /// As for [`try_launch`].
+    #[track_caller]
+    pub fn try_launch<F>(self, future: F) -> Result<JoinHandle<F::Output>, SpawnError>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        // SAFETY: nothing is borrowed.
+        unsafe { start_future(self.options, Location::caller(), NoScope::new(), future, None, Place::Here) }
+    }
 }
 
 /// On which runtime a task is to run.
@@ -120,7 +202,7 @@ pub(crate) enum Place<'a> {
     Default,
 }
 
-/// Makes a task and hands it to the scheduler: as a child of `owner`, else of the root of the runtime at `place`.
+/// Makes a goroutine and hands it to the scheduler: as a child of `owner`, else of the root of the runtime at `place`.
 ///
 /// # Safety
 /// `owner`, if any, waits for the task before anything `F` and `R` borrow is gone, and before the runtime at `place` can be shut down.
@@ -137,6 +219,47 @@ where
     F: FnOnce() -> R::Returned,
     R: Report,
 {
+    // SAFETY: by contract.
+    let make = |spec, _: &Scheduler| unsafe { task::create(spec, report, f) };
+    // SAFETY: by contract.
+    unsafe { start_made(options, site, owner, place, make) }
+}
+
+/// `start`, of a coroutine.
+///
+/// # Safety
+/// As for `start`.
+#[inline]
+pub(crate) unsafe fn start_future<F, R>(
+    options: Options,
+    site: &'static Location<'static>,
+    report: R,
+    future: F,
+    owner: Option<&Children>,
+    place: Place<'_>,
+) -> Result<JoinHandle<R::Value>, SpawnError>
+where
+    F: Future<Output = R::Returned>,
+    R: Report,
+{
+    // SAFETY: by contract.
+    let make = |spec, scheduler: &Scheduler| unsafe { task::create_coroutine(spec, report, future, scheduler.schedule()) };
+    // SAFETY: by contract.
+    unsafe { start_made(options, site, owner, place, make) }
+}
+
+/// Has a task made and hands it to the scheduler.
+///
+/// # Safety
+/// As for `start`; `make` makes a new task with a value of type `T`.
+#[inline(always)]
+unsafe fn start_made<T>(
+    options: Options,
+    site: &'static Location<'static>,
+    owner: Option<&Children>,
+    place: Place<'_>,
+    make: impl FnOnce(Spec, &Scheduler) -> Result<NonNull<Header>, SpawnError>,
+) -> Result<JoinHandle<T>, SpawnError> {
     on_worker(|worker| {
         let how = options.how();
         let spec = options.spec(site);
@@ -144,8 +267,7 @@ where
             if let Some(refused) = worker.scheduler().out_of_stacks() {
                 return Err(SpawnError(Refusal::Stacks(refused)));
             }
-            // SAFETY: by contract.
-            let task = unsafe { task::create(spec, report, f) }?;
+            let task = make(spec, worker.scheduler())?;
             // SAFETY: new, so this is its one handle.
             let handle = unsafe { JoinHandle::new(task) };
             if how == Start::Queued {
@@ -164,8 +286,7 @@ where
         if let Some(refused) = scheduler.out_of_stacks() {
             return Err(SpawnError(Refusal::Stacks(refused)));
         }
-        // SAFETY: by contract.
-        let task = unsafe { task::create(spec, report, f) }?;
+        let task = make(spec, scheduler)?;
         // SAFETY: new, so this is its one handle.
         let handle = unsafe { JoinHandle::new(task) };
         if how.is_put_off() {
@@ -210,18 +331,7 @@ unsafe fn start_otherwise(task: NonNull<Header>, how: Start, owner: Option<&Chil
 /// The task is to be queued when somebody wants it.
 fn set_launch(task: NonNull<Header>, scheduler: &Scheduler) {
     // SAFETY: new, so alive.
-    unsafe { task.as_ref() }.set_launch(Launch { start: launch, on: ptr::from_ref(scheduler).cast() });
-}
-
-/// # Safety
-/// The task has not been queued, and `scheduler` is its own, which is there until it has ended.
-pub(crate) unsafe fn launch(task: NonNull<Header>, scheduler: *const ()) {
-    // SAFETY: by contract.
-    let scheduler = unsafe { &*scheduler.cast::<Scheduler>() };
-    on_worker(|worker| match worker {
-        Some(worker) if ptr::eq(worker.scheduler(), scheduler) => worker.enqueue(task),
-        _ => scheduler.queue_outside(task),
-    });
+    unsafe { task.as_ref() }.set_launch(scheduler.schedule());
 }
 
 impl Place<'_> {

@@ -51,7 +51,7 @@ pub struct Mutex<T> {
 // SAFETY: the value is reached through a guard only, there is one guard at a time (M1), and the gate orders one holder's accesses before the next one's.
 unsafe impl<T: Send> Sync for Mutex<T> {}
 
-struct Gate {
+pub(super) struct Gate {
     held: bool,
     /// A waiter has been woken to try again and has not come yet: no need to wake another.
     coming: bool,
@@ -59,7 +59,7 @@ struct Gate {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Want {
+pub(super) enum Want {
     /// To be woken and to try again.
     Chance,
     /// To be handed the mutex.
@@ -88,6 +88,45 @@ impl<T> Mutex<T> {
             gate.held = true;
         }
         Ok(MutexGuard { mutex: self, _value: PhantomData })
+    }
+
+    /// [`lock`](Mutex::lock) as a future, for coroutines and for other executors: waits without a stack. The guard may be held over an `await`.
+    ///
+    /// It is served in its turn and does not barge. Dropped before it is ready, it passes its turn on.
+    ///
+    /// # Errors
+    /// As for [`lock`](Mutex::lock): cancelled with the coroutine that polls it.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use throng::{Mutex, launch};
+    ///
+    /// throng::run(|| {
+    ///     let count = Arc::new(Mutex::new(0));
+    ///     let adders: Vec<_> = (0..4)
+    ///         .map(|n| {
+    ///             let count = Arc::clone(&count);
+    ///             launch(async move { *count.lock_async().await.unwrap() += n })
+    ///         })
+    ///         .collect();
+    ///     adders.into_iter().for_each(|adder| adder.join().unwrap());
+    ///     assert_eq!(*count.lock().unwrap(), 6);
+    /// });
+    /// ```
+    #[cfg(not(loom))]
+    pub fn lock_async(&self) -> super::Locking<'_, T> {
+        super::Locking::new(self)
+    }
+
+    #[cfg(not(loom))]
+    pub(super) fn gate(&self) -> &SpinLock<Gate> {
+        &self.gate
+    }
+
+    /// A place in the queue, not yet queued.
+    #[cfg(not(loom))]
+    pub(super) fn place(&self, want: Want) -> Entry<'_, Gate, Want> {
+        Entry::new(&self.gate, |gate| &mut gate.waiters, want)
     }
 
     /// Takes the mutex if nobody holds it. Never waits.
@@ -160,7 +199,7 @@ impl<T> Mutex<T> {
     }
 
     #[inline]
-    fn unlock(&self) {
+    pub(super) fn unlock(&self) {
         let mut gate = self.gate.lock();
         gate.held = false;
         if !gate.waiters.is_empty() && !gate.coming {
@@ -178,6 +217,14 @@ impl<T> Mutex<T> {
             drop(gate);
             drop(woken);
         }
+    }
+}
+
+impl Gate {
+    /// Takes the mutex if nobody holds it. `true`: there is to be a guard.
+    #[cfg(not(loom))]
+    pub(super) fn take(&mut self) -> bool {
+        !std::mem::replace(&mut self.held, true)
     }
 }
 
@@ -210,6 +257,14 @@ pub struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
     /// For the auto traits: sharing a guard shares the value.
     _value: PhantomData<&'a mut T>,
+}
+
+#[cfg(not(loom))]
+impl<'a, T> MutexGuard<'a, T> {
+    /// The guard of a mutex that the caller has taken or was handed.
+    pub(super) fn of(mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        MutexGuard { mutex, _value: PhantomData }
+    }
 }
 
 impl<T> Deref for MutexGuard<'_, T> {

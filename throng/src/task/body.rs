@@ -15,18 +15,19 @@ use crate::spawn::SpawnError;
 use crate::waiter::Waiter;
 use crate::waitq::WaitQueue;
 
-/// A task with its types.
+/// A task with its types. `K`: what its kind needs besides.
 #[repr(C)]
-struct Task<F, R: Report> {
-    header: Header,
-    report: R,
-    body: UnsafeCell<Body<F, R::Value>>,
+pub(super) struct Task<K, F, R: Report> {
+    pub(super) header: Header,
+    pub(super) kind: K,
+    pub(super) report: R,
+    pub(super) body: UnsafeCell<Body<F, R::Value>>,
 }
 
 /// `repr(C)`: both lie at the beginning, so that a pointer to one is a pointer to the other.
 #[repr(C)]
-union Body<F, T> {
-    closure: ManuallyDrop<F>,
+pub(super) union Body<F, T> {
+    pub(super) closure: ManuallyDrop<F>,
     outcome: ManuallyDrop<Outcome<T>>,
 }
 
@@ -59,6 +60,19 @@ pub(crate) struct Spec {
     pub(crate) undecided: bool,
 }
 
+/// A new task's, with both references.
+#[inline(always)]
+pub(super) fn header(spec: Spec, vtable: &'static Vtable) -> Header {
+    Header {
+        waiter: Waiter::new(spec.context, spec.undecided),
+        vtable,
+        owner: std::cell::Cell::new(std::ptr::null()),
+        siblings: Siblings::none(),
+        join: SpinLock::with_flags(WaitQueue::new(), HANDLE | RUNTIME | spec.flags),
+        about: About::new(spec.site, spec.name),
+    }
+}
+
 /// Makes a task with both its references. `Err` gives the closure back.
 ///
 /// # Safety
@@ -72,25 +86,14 @@ where
     let vtable = const {
         &Vtable {
             run: run::<F, R>,
-            take: take::<F, R>,
-            drop_outcome: drop_outcome::<F, R>,
-            layout: std::alloc::Layout::new::<Task<F, R>>(),
+            take: take::<(), F, R>,
+            drop_outcome: drop_outcome::<(), F, R>,
+            layout: std::alloc::Layout::new::<Task<(), F, R>>(),
         }
     };
     let place = block::alloc(vtable.layout).ok_or(SpawnError::out_of_memory(vtable.layout.size()))?;
-    let task = Task {
-        header: Header {
-            waiter: Waiter::new(spec.context, spec.undecided),
-            vtable,
-            owner: std::cell::Cell::new(std::ptr::null()),
-            siblings: Siblings::none(),
-            join: SpinLock::with_flags(WaitQueue::new(), HANDLE | RUNTIME | spec.flags),
-            about: About::new(spec.site, spec.name),
-        },
-        report,
-        body: UnsafeCell::new(Body { closure: ManuallyDrop::new(closure) }),
-    };
-    let place = place.cast::<Task<F, R>>();
+    let task = Task { header: header(spec, vtable), kind: (), report, body: UnsafeCell::new(Body { closure: ManuallyDrop::new(closure) }) };
+    let place = place.cast::<Task<(), F, R>>();
     // SAFETY: a fresh block of this layout.
     unsafe { place.write(task) };
     Ok(place.cast())
@@ -102,7 +105,7 @@ where
     R: Report,
 {
     // SAFETY: the vtable is its type's; the runtime's reference keeps it.
-    let task = unsafe { task.cast::<Task<F, R>>().as_ref() };
+    let task = unsafe { task.cast::<Task<(), F, R>>().as_ref() };
     let body = task.body.get();
     // SAFETY: until the outcome is written the body holds the closure, and this is its one run (K1).
     let closure = unsafe { body.cast::<F>().read() };
@@ -124,18 +127,18 @@ where
     ran
 }
 
-unsafe fn take<F, R: Report>(task: NonNull<Header>, to: *mut ()) {
+pub(super) unsafe fn take<K, F, R: Report>(task: NonNull<Header>, to: *mut ()) {
     // SAFETY: the vtable is its type's; the caller's reference keeps it.
-    let body = unsafe { task.cast::<Task<F, R>>().as_ref() }.body.get();
+    let body = unsafe { task.cast::<Task<K, F, R>>().as_ref() }.body.get();
     // SAFETY: the outcome is in place and the caller's (K1).
     let outcome = unsafe { body.cast::<Outcome<R::Value>>().read() };
     // SAFETY: the caller gave a place for it.
     unsafe { to.cast::<Outcome<R::Value>>().write(outcome) };
 }
 
-unsafe fn drop_outcome<F, R: Report>(task: NonNull<Header>) {
+pub(super) unsafe fn drop_outcome<K, F, R: Report>(task: NonNull<Header>) {
     // SAFETY: as in `take`.
-    let typed = unsafe { task.cast::<Task<F, R>>().as_ref() };
+    let typed = unsafe { task.cast::<Task<K, F, R>>().as_ref() };
     // SAFETY: as in `take`.
     let outcome = unsafe { typed.body.get().cast::<Outcome<R::Value>>().read() };
     typed.report.unseen(outcome, &typed.header);
@@ -147,7 +150,7 @@ unsafe fn drop_outcome<F, R: Report>(task: NonNull<Header>) {
 /// `F` and `R` are the task's; called once, by the one who decided on it.
 pub(crate) unsafe fn put<F, R: Report>(task: NonNull<Header>, outcome: Outcome<R::Value>) {
     // SAFETY: by contract; the runtime's reference keeps it.
-    let body = unsafe { task.cast::<Task<F, R>>().as_ref() }.body.get();
+    let body = unsafe { task.cast::<Task<(), F, R>>().as_ref() }.body.get();
     // SAFETY: until the outcome is written the body holds the closure (K1).
     drop(unsafe { body.cast::<F>().read() });
     // SAFETY: the closure is gone, the body is ours (K1).

@@ -15,6 +15,7 @@
 //! - `HANDLE`: a handle exists. Cleared once, by its drop.
 //! - `RUNTIME`: the runtime still uses the block.
 //! - `JOBS`: somebody refers to it as a job (`record.rs`).
+//! - `WAKERS`: wakers of a coroutine may be there (`turns.rs`).
 //! - `DONE`: the outcome is in place, and belongs to the handle.
 //! - `LOST`: besides `DONE`: it did not end with a value of its own, but cancelled or, with `FAILED`, failed.
 //!
@@ -27,10 +28,12 @@ mod about;
 mod block;
 mod body;
 pub(crate) mod children;
+mod coroutine;
 mod list;
 mod outgoing;
 pub(crate) mod record;
 pub(crate) mod scope_record;
+mod turns;
 
 use std::cell::Cell;
 use std::fmt;
@@ -46,9 +49,11 @@ use about::About;
 pub(crate) use block::{Blocks, free};
 pub(crate) use body::{Report, Spec, create, put};
 use children::Children;
+pub(crate) use coroutine::{create_coroutine, renew_budget, spend};
 pub(crate) use list::List;
 use list::Siblings;
 pub(crate) use outgoing::{Outgoing, finish, finish_away};
+pub(crate) use turns::{Schedule, ShieldedPart, Why, gives_way, pause};
 
 const HANDLE: u32 = 1 << 1;
 const RUNTIME: u32 = 1 << 2;
@@ -58,8 +63,16 @@ const JOBS: u32 = 1 << 5;
 const FAILED: u32 = 1 << 9;
 /// Handlers wait for it, in its record.
 const HANDLERS: u32 = 1 << 10;
+/// Its body is a future.
+const COROUTINE: u32 = 1 << 11;
+/// It is a coroutine for which there are wakers, or were (`turns.rs`).
+const WAKERS: u32 = 1 << 12;
 /// Its end takes more than the usual.
-const WATCHED: u32 = JOBS | HANDLERS;
+const WATCHED: u32 = JOBS | HANDLERS | WAKERS;
+/// Who may keep the block besides the runtime.
+const OTHERS: u32 = HANDLE | JOBS | WAKERS;
+/// Who may keep the block.
+const REFERENCES: u32 = OTHERS | RUNTIME;
 /// Its body runs even if it was cancelled before.
 pub(crate) const ATOMIC: u32 = 1 << 6;
 /// Its name is that of the task that started it, or of one above that.
@@ -89,7 +102,7 @@ pub(crate) struct Name(pub(crate) Box<str>);
 
 /// What is known of a task's closure and value once their types are forgotten.
 struct Vtable {
-    /// Consumes the closure, running it or, if `skip`, only dropping it, and puts the outcome in its place. Returns whether it failed its scope.
+    /// Consumes the closure, running it or, if `skip`, only dropping it, and puts the outcome in its place; gives a coroutine a turn.
     run: unsafe fn(NonNull<Header>, skip: bool) -> Ran,
     /// Moves the `Outcome<T>` to the given place.
     take: unsafe fn(NonNull<Header>, *mut ()),
@@ -101,6 +114,8 @@ struct Vtable {
 /// How a run ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ran {
+    /// Not to its end: a coroutine that waits.
+    Pending,
     Well,
     /// It did not run, or ended by its cancellation.
     Cancelled,
@@ -115,6 +130,7 @@ impl Ran {
     #[inline]
     fn flags(self) -> u32 {
         match self {
+            Ran::Pending => unreachable!("what has not ended is not completed"),
             Ran::Well => DONE,
             Ran::Cancelled => DONE | LOST,
             Ran::Failed | Ran::FailedScope => DONE | LOST | FAILED,
@@ -204,10 +220,10 @@ pub(crate) fn prefetch(task: NonNull<Header>) {
     }
 }
 
-/// Runs the task, from its first instruction to the outcome in its place.
+/// Runs the task, from its first instruction to the outcome in its place; or gives a coroutine a turn, at the end of which it may be pending.
 ///
 /// # Safety
-/// Called once, on the fiber the task was settled on, as the current waiter of the thread.
+/// Called once, or for each turn of a coroutine, on the fiber the task was settled on, as the current waiter of the thread.
 #[inline]
 pub(crate) unsafe fn run(task: NonNull<Header>, skip: bool) -> Ran {
     // SAFETY: not run yet, so the runtime's reference keeps it.
@@ -274,12 +290,12 @@ pub(crate) unsafe fn release(task: NonNull<Header>) -> bool {
     // SAFETY: the runtime's reference keeps it.
     let header = unsafe { task.as_ref() };
     // The flags were read after the last touch of the handle and of the jobs, if those are gone: nobody else knows the block.
-    if header.join.flags() & (HANDLE | JOBS) == 0 {
+    if header.join.flags() & OTHERS == 0 {
         return true;
     }
     let mut join = header.join.lock();
     *join.flags() &= !RUNTIME;
-    *join.flags() & (HANDLE | JOBS) == 0
+    *join.flags() & OTHERS == 0
 }
 
 /// The handle's side: moves the outcome out, once it is `DONE`.
@@ -310,7 +326,7 @@ pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
             // SAFETY: done and not taken: the outcome is the handle's (K1). Outside the lock, as it is user code.
             unsafe { (header.vtable.drop_outcome)(task) };
         }
-        if flags & (DONE | RUNTIME | JOBS) == DONE {
+        if flags & (DONE | RUNTIME | JOBS | WAKERS) == DONE {
             // SAFETY: the runtime has let go, and so do we.
             unsafe { free(task) };
             return;
@@ -320,7 +336,7 @@ pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
             continue;
         }
         *join.flags() &= !HANDLE;
-        let last = *join.flags() & (RUNTIME | JOBS) == 0;
+        let last = *join.flags() & (REFERENCES & !HANDLE) == 0;
         // Our last touch, if the runtime or a job is still there.
         drop(join);
         if last {
@@ -338,6 +354,8 @@ pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
 pub(crate) unsafe fn discard(task: NonNull<Header>) {
     // SAFETY: never queued, so this is its one run.
     unsafe { run(task, true) };
+    // SAFETY: the runtime's reference keeps it.
+    unsafe { task.as_ref() }.end_turns();
     // SAFETY: just run.
     unsafe { complete(task, Ran::Cancelled, LINKED) };
     // SAFETY: just completed.

@@ -7,7 +7,7 @@
 //! - A *launch* queues a task that was made without being queued: a lazy one, or a promise that is cancelled. Who wins the word's `decide` calls it.
 //!
 //! **Being cancelled** (`Header::cancel`), in steps: (1) the word is marked; that ends the present wait, and the woken code tells its scopes itself; (2) a task that did not
-//! wait, or waits for what cancellation does not end, but has opened scopes: its home is asked to tell them; (3) one that is not decided on yet is
+//! wait, or waits for what cancellation does not end, but has opened scopes: its home is asked to tell them; a coroutine gets a turn; (3) one that is not decided on yet is
 //! launched, to be ended without running; (4) the handlers are told.
 
 use std::fmt;
@@ -15,7 +15,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-use super::{DONE, FAILED, HANDLE, HANDLERS, Header, JOBS, LOST, RUNTIME, Ran, WATCHED, free};
+use super::{DONE, FAILED, HANDLE, HANDLERS, Header, JOBS, LOST, OTHERS, REFERENCES, RUNTIME, Ran, Schedule, WATCHED, Why, free};
 use crate::cause::{Cause, Completion, Failed};
 use crate::waiter::Met;
 
@@ -26,18 +26,12 @@ pub(crate) struct State {
     /// Why it was cancelled alone; when it is done: why it was lost.
     cause: Option<Cause>,
     handlers: Handlers,
-    launch: Option<Launch>,
+    /// Where a task that is not queued yet gets queued. It is there until the task has ended.
+    launch: Option<NonNull<Schedule>>,
 }
 
-/// How a task that is not queued yet gets queued.
-#[derive(Clone, Copy)]
-pub(crate) struct Launch {
-    pub(crate) start: unsafe fn(NonNull<Header>, *const ()),
-    pub(crate) on: *const (),
-}
-
-// SAFETY: `on` is a scheduler, or nothing; it is there until the task has ended.
-unsafe impl Send for Launch {}
+// SAFETY: what queues tasks does so from anywhere; all else is Send.
+unsafe impl Send for State {}
 
 /// Who wants to be told, in the order they came.
 #[derive(Default)]
@@ -136,7 +130,7 @@ impl Drop for TaskRef {
             if record.jobs == 0 {
                 *flags &= !JOBS;
             }
-            *flags & (HANDLE | RUNTIME | JOBS) == 0
+            *flags & REFERENCES == 0
         });
         if last {
             // SAFETY: nobody refers to it any more.
@@ -175,7 +169,7 @@ impl Header {
     }
 
     /// Before the task is known to others: what queues it later.
-    pub(crate) fn set_launch(&self, launch: Launch) {
+    pub(crate) fn set_launch(&self, launch: NonNull<Schedule>) {
         self.with_record(|record, _| record.launch = Some(launch));
     }
 
@@ -191,9 +185,11 @@ impl Header {
         if !self.waiter.word().decide() {
             return false;
         }
-        if let Some(launch) = self.in_record(|record| record.launch.take()) {
+        if let Some(schedule) = self.in_record(|record| record.launch.take()) {
+            // SAFETY: it is there until the task has ended.
+            let queue = unsafe { schedule.as_ref() }.queue;
             // SAFETY: set for this task; whoever wins `decide` calls it, once.
-            unsafe { (launch.start)(NonNull::from(self), launch.on) };
+            unsafe { queue(NonNull::from(self), schedule, Why::Started) };
         }
         true
     }
@@ -238,7 +234,10 @@ impl Header {
             Met::Undecided => {
                 self.launch();
             }
-            Met::Busy => self.tell_home(),
+            Met::Busy => {
+                self.tell_home();
+                self.wake_coroutine();
+            }
         }
         if watched {
             let handlers = self.in_record(|record| Some(record.handlers.take_cancelling()));
@@ -251,7 +250,16 @@ impl Header {
     fn tell_home(&self) {
         if let Some(home) = self.waiter.home_of_scopes() {
             let task = TaskRef::new(self);
-            home.send(move |local| task.header().waiter.cancel_scopes(local));
+            home.send(move |local| task.header().tell_scopes(local));
+        }
+    }
+
+    /// `tell_home`, arrived there. A coroutine may have gone elsewhere meanwhile.
+    fn tell_scopes(&self, local: &crate::home::local::Local) {
+        match self.waiter.home_of_scopes() {
+            Some(home) if std::ptr::eq(home, local.home()) => self.waiter.cancel_scopes(local),
+            Some(_) => self.tell_home(),
+            None => {}
         }
     }
 
@@ -373,7 +381,7 @@ fn finish(header: &Header, ran: Ran, dropped: bool) {
 /// Why it did not end with a value. While its owner is there.
 fn why(header: &Header, ran: Ran) -> Option<Cause> {
     match ran {
-        Ran::Well => None,
+        Ran::Well | Ran::Pending => None,
         Ran::Cancelled => Some(header.cause().unwrap_or_default()),
         Ran::Failed | Ran::FailedScope => {
             let kept = header.in_record(|record| record.cause.clone());
@@ -419,7 +427,7 @@ pub(super) unsafe fn let_go(task: NonNull<Header>, ran: Ran, unlink: impl FnOnce
     let mut join = header.join.lock();
     unlink();
     *join.flags() &= !RUNTIME;
-    *join.flags() & (HANDLE | JOBS) == 0
+    *join.flags() & OTHERS == 0
 }
 
 impl fmt::Debug for State {

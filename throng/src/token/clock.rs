@@ -1,4 +1,4 @@
-//! The clock of tokens: one thread, which cancels those whose deadline has come.
+//! The clock of tokens, and of futures that are polled where no worker keeps time: one thread, which cancels and wakes those whose deadline has come.
 //!
 //! Tokens are used on plain threads and on any runtime, and outlive both, so their deadlines are no runtime's: `throng-clock` is started
 //! with the first of them and ends when there has been none for a while. A deadline costs an entry in an ordered map, from the making of
@@ -18,6 +18,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,11 +38,17 @@ pub(super) struct Clock {
     start: fn(&'static Clock) -> io::Result<()>,
 }
 
+/// Whom a deadline is for.
+enum Alarm {
+    Token(Arc<Node>),
+    Future(Waker),
+}
+
 /// A deadline, and a number, so that equal ones come first come, first served.
 pub(super) type Key = (Instant, u64);
 
 struct State {
-    alarms: BTreeMap<Key, Arc<Node>>,
+    alarms: BTreeMap<Key, Alarm>,
     /// How many there have been.
     set: u64,
     running: bool,
@@ -65,10 +72,14 @@ impl Clock {
 
     /// Has `node` cancelled at `at`, unless the alarm is removed before.
     pub(super) fn set(&'static self, at: Instant, node: Arc<Node>) -> Key {
+        self.insert(at, Alarm::Token(node))
+    }
+
+    fn insert(&'static self, at: Instant, alarm: Alarm) -> Key {
         let mut state = self.lock();
         state.set += 1;
         let key = (at, state.set);
-        state.alarms.insert(key, node);
+        state.alarms.insert(key, alarm);
         if !state.running {
             // Under the lock: nobody takes a thread for running that is not.
             state.running = (self.start)(self).is_ok();
@@ -83,8 +94,8 @@ impl Clock {
 
     /// Nothing happens if it has rung.
     pub(super) fn remove(&self, key: Key) {
-        let node = self.lock().alarms.remove(&key);
-        drop(node);
+        let alarm = self.lock().alarms.remove(&key);
+        drop(alarm);
     }
 
     fn run(&'static self) {
@@ -128,8 +139,12 @@ impl Clock {
     }
 }
 
-/// Cancels a node. Whatever goes wrong with it, the clock goes on.
-fn ring(node: Arc<Node>) {
+/// Cancels a node, or wakes a future. Whatever goes wrong with it, the clock goes on.
+fn ring(alarm: Alarm) {
+    let node = match alarm {
+        Alarm::Token(node) => node,
+        Alarm::Future(waker) => return contain(|| waker.wake()).unwrap_or_default(),
+    };
     let leftovers = contain(|| node.cancel_tree(&Cause::Elapsed)).flatten();
     leftovers.into_iter().flatten().for_each(run_aside);
 }
@@ -139,5 +154,30 @@ pub(super) fn run_aside(leftover: Leftover) {
     let taken = leftover.clone();
     if thread::Builder::new().spawn(move || taken()).is_err() {
         run_here(vec![leftover]);
+    }
+}
+
+/// A future's deadline. Dropping it takes it back.
+#[derive(Debug)]
+pub(crate) struct ClockAlarm {
+    key: Key,
+    waker: Waker,
+}
+
+impl ClockAlarm {
+    /// Has `waker` called at `at` or soon after. (If the thread cannot be started, not before another alarm succeeds in that.)
+    pub(crate) fn set(at: Instant, waker: Waker) -> ClockAlarm {
+        ClockAlarm { key: CLOCK.insert(at, Alarm::Future(waker.clone())), waker }
+    }
+
+    /// Whether that is the waker to be called.
+    pub(crate) fn wakes(&self, waker: &Waker) -> bool {
+        self.waker.will_wake(waker)
+    }
+}
+
+impl Drop for ClockAlarm {
+    fn drop(&mut self) {
+        CLOCK.remove(self.key);
     }
 }

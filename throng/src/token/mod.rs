@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-mod clock;
+pub(crate) mod clock;
 #[cfg(all(test, not(loom)))]
 mod clock_tests;
 #[cfg(not(loom))]

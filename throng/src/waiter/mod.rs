@@ -8,7 +8,7 @@
 //!   (or it has itself retracted it). So whatever lies in the waiting frame is alive until `wake`, for the one who fired.
 //! - W2: a ticket is used only while its waiter is known to be alive: under the lock of the list it is registered in (the owner takes it out of every list before it
 //!   returns), or by holding the task.
-//! - W3: `home` is set before the first `arm` and never changes.
+//! - W3: `home` is set before the first `arm`; it changes between the turns of a coroutine only, when that neither waits nor has a scope open.
 //! - W4: levels, interrupts and deliveries belong to the waiter's home.
 
 mod level;
@@ -40,7 +40,8 @@ pub(crate) use word::{Cause, Heeds, Met, Word};
 pub(crate) struct Waiter {
     message: Message,
     word: Word,
-    home: Cell<*const Home>,
+    /// Null: not settled yet. A coroutine's changes between its turns. (Not modelled: it is published by `arm` and by `enter`.)
+    home: std::sync::atomic::AtomicPtr<Home>,
     /// The fiber whose stack a started goroutine runs on.
     #[cfg(not(loom))]
     fiber: Cell<Option<NonNull<Fiber>>>,
@@ -62,7 +63,7 @@ impl Waiter {
         Waiter {
             message: Message::new(),
             word: Word::new(undecided),
-            home: Cell::new(ptr::null()),
+            home: std::sync::atomic::AtomicPtr::new(ptr::null_mut()),
             #[cfg(not(loom))]
             fiber: Cell::new(None),
             base: Level::new(),
@@ -77,16 +78,23 @@ impl Waiter {
         waiter
     }
 
-    /// The goroutine starts: here it stays (W3).
+    /// The goroutine starts: here it stays. A coroutine begins a turn: here it stays until that is over (W3).
     #[inline]
     pub(crate) fn settle(&self, home: &'static Home) {
-        self.home.set(home);
+        // Relaxed: who needs it has seen something later of ours, a wait or an open scope.
+        self.home.store(ptr::from_ref(home).cast_mut(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn home(&self) -> *const Home {
+        // Relaxed: as in `settle`.
+        self.home.load(Ordering::Relaxed)
     }
 
     /// Whether this is where it has settled.
     #[cfg(not(loom))]
     pub(crate) fn is_at(&self, home: &Home) -> bool {
-        ptr::eq(self.home.get(), home)
+        ptr::eq(self.home(), home)
     }
 
     /// The fiber it runs on, once started; of a plain thread, none. For the home's thread only.
@@ -158,7 +166,12 @@ impl Waiter {
             return None;
         }
         // SAFETY: homes are never freed (H2).
-        unsafe { self.home.get().as_ref() }
+        unsafe { self.home().as_ref() }
+    }
+
+    /// Whether it is inside of a scope, and this is its home.
+    pub(crate) fn has_scopes_at(&self, home: &Home) -> bool {
+        self.home_of_scopes().is_some_and(|at| ptr::eq(at, home))
     }
 
     /// `Err` if a park would return it now.
@@ -304,7 +317,7 @@ impl Ticket {
 unsafe fn wake(waiter: NonNull<Waiter>) {
     // SAFETY: by contract.
     let waiter = unsafe { waiter.as_ref() };
-    let home = waiter.home.get();
+    let home = waiter.home();
     let here = local::try_with(|local| {
         let here = ptr::eq(local.home(), home);
         if here {

@@ -186,7 +186,7 @@ impl Children {
         let Some(record) = record else { return };
         let cause = || self.cause().unwrap_or_default();
         record.close(match ran {
-            Ran::Well => Completion::Completed,
+            Ran::Well | Ran::Pending => Completion::Completed,
             Ran::Cancelled => Completion::Cancelled(cause()),
             Ran::Failed | Ran::FailedScope => Completion::Failed(match cause() {
                 cause @ Cause::Failed(_) => cause,

@@ -1,0 +1,308 @@
+//! The turns of a coroutine: who may poll it, who is to queue it, who keeps its memory.
+//!
+//! A coroutine is a task whose body is a future. It runs in turns: a worker takes it from a queue, polls it, and, unless it is done, leaves it until it is woken. A waker is a
+//! counted reference to the task's block, and may be used from anywhere, any number of times, also when the task has ended.
+//!
+//! ```text
+//!   63            8    2     1   0             B: it is being polled, or in a queue where it was put by whoever made it or by itself
+//!  +----------------+-----+---+---+            N: it has been woken since its last turn began
+//!  |     wakers     |ENDED| N | B |
+//!  +----------------+-----+---+---+
+//!   (made) ──> B ──begin──> B (polled) ──pause──> 0 ──wake──> N ──begin──> B
+//!                           │    ^                                          B, woken: BN; its pause leaves N, and whoever pauses queues it
+//!                           └────┘ gives way: queued as it is
+//! ```
+//! **Who queues.** The wake that finds neither B nor N; or, if N has come during a turn, the pause that ends it. So a coroutine is in one queue at most, and is polled by one worker at a time.
+//!
+//! **Who frees.** The flag `WAKERS` of the `join` lock says that wakers may be there. It goes up with the first waker, and stays up until the task has ended and the last
+//! one has gone: whoever is later of the two takes it down.
+//!
+//! Invariants:
+//! - T1: the body is touched by the one who has begun a turn, until `pause`; from the end on by the handle (K1).
+//! - T2: B is never taken down when the task has ended. So no wake queues it again.
+//! - T3: the first waker is made by the borrowed one that a poll is given, so during a turn.
+
+use std::cell::Cell;
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use super::{COROUTINE, Header, REFERENCES, WAKERS, free};
+use crate::home::local::{self, Local};
+
+const BUSY: u64 = 1;
+const NOTIFIED: u64 = 1 << 1;
+const ENDED: u64 = 1 << 2;
+const WAKER: u64 = 1 << 8;
+
+/// Where a task is queued: the first thing in whatever queues tasks, with the function that does.
+#[repr(C)]
+pub(crate) struct Schedule {
+    pub(crate) queue: unsafe fn(NonNull<Header>, NonNull<Schedule>, Why),
+}
+
+/// Why a task is queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    /// It was made, or somebody wants it who was to start it.
+    Started,
+    /// A coroutine was woken.
+    Woken,
+}
+
+/// See the module's header.
+pub(super) struct Turns {
+    word: AtomicU64,
+    schedule: NonNull<Schedule>,
+    /// Parts of the future that cancellation must not cut off: how many.
+    shields: AtomicU32,
+    /// Whether it has had a turn. For the one whose turn it is.
+    begun: Cell<bool>,
+    /// It waits for nothing but its next turn. Likewise.
+    gives_way: Cell<bool>,
+}
+
+/// A coroutine, whatever its future.
+#[repr(C)]
+struct Coroutine {
+    header: Header,
+    turns: Turns,
+}
+
+impl Turns {
+    pub(super) fn new(schedule: NonNull<Schedule>) -> Turns {
+        Turns { word: AtomicU64::new(BUSY), schedule, shields: AtomicU32::new(0), begun: Cell::new(false), gives_way: Cell::new(false) }
+    }
+
+    /// A turn begins. Returns whether it is the first.
+    #[inline]
+    pub(super) fn begin(&self) -> bool {
+        // Relaxed: a wake that is missed here is found by `pause`.
+        let seen = self.word.load(Ordering::Relaxed);
+        if seen & NOTIFIED != 0 {
+            // Acquire pairs with the Release of `wake`: this turn sees what the waker did before.
+            if seen & BUSY == 0 {
+                self.word.fetch_sub(NOTIFIED - BUSY, Ordering::Acquire)
+            } else {
+                self.word.fetch_and(!NOTIFIED, Ordering::Acquire)
+            };
+        }
+        !self.begun.replace(true)
+    }
+
+    /// A turn is over, and the task has not ended. `true`: it was woken meanwhile, or gives way, and is the caller's to queue. Else it may be gone when this returns.
+    #[inline]
+    fn pause(&self) -> bool {
+        if self.gives_way.take() {
+            // It keeps B, so whoever wakes it meanwhile does not queue it.
+            return true;
+        }
+        // Release pairs with the Acquire of the next `begin` by way of the wake; Acquire with the Release of a wake that came during the turn.
+        self.word.fetch_and(!BUSY, Ordering::AcqRel) & NOTIFIED != 0
+    }
+
+    /// Notes a wake. `true`: the caller is to queue it.
+    #[inline]
+    fn notify(&self) -> bool {
+        // Release pairs with `begin`; Acquire with `pause`: the turn before is over.
+        self.word.fetch_or(NOTIFIED, Ordering::AcqRel) & (BUSY | NOTIFIED) == 0
+    }
+
+    /// Whether a part of it is shielded.
+    fn is_shielded(&self) -> bool {
+        // Relaxed: changed by its own turns; a part that has moved elsewhere says so when it likes.
+        self.shields.load(Ordering::Relaxed) != 0
+    }
+}
+
+impl Header {
+    /// The turns of a coroutine.
+    fn turns(&self) -> Option<&Turns> {
+        if self.join.flags() & COROUTINE == 0 {
+            return None;
+        }
+        let coroutine: *const Coroutine = std::ptr::from_ref(self).cast();
+        // SAFETY: the flag says that the header is a coroutine's, whose turns follow it.
+        Some(unsafe { &(*coroutine).turns })
+    }
+
+    /// Whether it is a coroutine.
+    pub(crate) fn is_coroutine(&self) -> bool {
+        self.join.flags() & COROUTINE != 0
+    }
+
+    /// Whether a coroutine that waits for something is to be ended where it is.
+    pub(super) fn is_to_be_cut_off(&self, turns: &Turns) -> bool {
+        self.is_cancelled() && !turns.is_shielded()
+    }
+
+    /// A coroutine is to have another turn. The caller knows it to be there.
+    pub(crate) fn wake_coroutine(&self) {
+        if let Some(turns) = self.turns()
+            && turns.notify()
+        {
+            // SAFETY: it has not ended (T2), so its schedule is there.
+            let queue = unsafe { turns.schedule.as_ref() }.queue;
+            // SAFETY: `notify` has made it ours to queue.
+            unsafe { queue(NonNull::from(self), turns.schedule, Why::Woken) };
+        }
+    }
+
+    /// Its last turn is over, its future gone. Still with the runtime's reference.
+    #[inline]
+    pub(crate) fn end_turns(&self) {
+        let Some(turns) = self.turns() else { return };
+        // Acquire pairs with the Release of `drop_waker`. Without wakers there will be none (T3), and nobody else cares for the rest of the word.
+        let mut wakers = turns.word.load(Ordering::Acquire) / WAKER;
+        if wakers != 0 {
+            // AcqRel: either the last waker sees ENDED, or we see it gone.
+            wakers = turns.word.fetch_or(ENDED, Ordering::AcqRel) / WAKER;
+        }
+        if wakers == 0 && self.join.flags() & WAKERS != 0 {
+            *self.join.lock().flags() &= !WAKERS;
+        }
+    }
+}
+
+/// A coroutine's turn is over, and it has not ended. `true`: it is the caller's to queue. Else it may be gone, or another worker may have it.
+///
+/// # Safety
+/// The turn is the caller's.
+#[inline]
+pub(crate) unsafe fn pause(task: NonNull<Header>) -> bool {
+    // SAFETY: by contract it is alive.
+    let turns = unsafe { &(*task.cast::<Coroutine>().as_ptr()).turns };
+    turns.pause()
+}
+
+// Wakers.
+
+static WAKER_VTABLE: RawWakerVTable = RawWakerVTable::new(clone_waker, wake, wake_by_ref, drop_waker);
+
+/// The waker that a poll is given: borrowed, not counted.
+#[inline]
+pub(super) fn borrowed_waker(task: NonNull<Header>) -> ManuallyDrop<Waker> {
+    // SAFETY: the table's functions keep the contract of wakers; this one is not counted, so never dropped, and not used after the turn.
+    ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(task.as_ptr().cast(), &WAKER_VTABLE)) })
+}
+
+/// # Safety
+/// A waker's pointer.
+unsafe fn coroutine<'a>(waker: *const ()) -> &'a Coroutine {
+    // SAFETY: by contract it is a coroutine's, which the waker keeps.
+    unsafe { &*waker.cast::<Coroutine>() }
+}
+
+unsafe fn clone_waker(waker: *const ()) -> RawWaker {
+    // SAFETY: by contract.
+    let coroutine = unsafe { coroutine(waker) };
+    // Relaxed: whoever clones one has one, or has the turn.
+    let before = coroutine.turns.word.fetch_add(WAKER, Ordering::Relaxed);
+    if before >= 1 << 63 {
+        // As `Arc` does: so many cannot be there but by leaking them.
+        std::process::abort();
+    }
+    if before < WAKER && coroutine.header.join.flags() & WAKERS == 0 {
+        // The first, and the turn is not over before we return (T3).
+        *coroutine.header.join.lock().flags() |= WAKERS;
+    }
+    RawWaker::new(waker, &WAKER_VTABLE)
+}
+
+unsafe fn wake(waker: *const ()) {
+    // SAFETY: by contract.
+    unsafe { wake_by_ref(waker) };
+    // SAFETY: by contract.
+    unsafe { drop_waker(waker) };
+}
+
+unsafe fn wake_by_ref(waker: *const ()) {
+    // SAFETY: by contract.
+    unsafe { coroutine(waker) }.header.wake_coroutine();
+}
+
+unsafe fn drop_waker(waker: *const ()) {
+    // SAFETY: by contract.
+    let coroutine = unsafe { coroutine(waker) };
+    // AcqRel: what was done with the other wakers comes before the freeing; and see `end_turns`.
+    let before = coroutine.turns.word.fetch_sub(WAKER, Ordering::AcqRel);
+    if before / WAKER != 1 || before & ENDED == 0 {
+        return;
+    }
+    let task = NonNull::from(coroutine).cast::<Header>();
+    let mut join = coroutine.header.join.lock();
+    *join.flags() &= !WAKERS;
+    let last = *join.flags() & REFERENCES == 0;
+    // Our last touch, if somebody else is still there.
+    drop(join);
+    if last {
+        // SAFETY: nobody refers to it any more.
+        unsafe { free(task) };
+    }
+}
+
+/// The coroutine whose turn it is on this thread, if one has it.
+fn current(local: &Local) -> Option<NonNull<Header>> {
+    if local.is_thread() {
+        return None;
+    }
+    let task = Header::of_waiter(NonNull::from(local.current()));
+    // SAFETY: not the thread's own waiter, so a task's, which runs.
+    unsafe { task.as_ref() }.is_coroutine().then_some(task)
+}
+
+/// The running coroutine, if it is the one that this waker wakes, is to have its next turn after those that are queued. `false`: whoever the waker is of has to be woken.
+pub(crate) fn gives_way(waker: &Waker, local: &Local) -> bool {
+    let ours =
+        std::ptr::eq(waker.vtable(), &WAKER_VTABLE) && current(local).is_some_and(|task| std::ptr::eq(waker.data(), task.as_ptr().cast()));
+    if ours {
+        // SAFETY: its table says that it is a coroutine's; and it has the turn.
+        unsafe { coroutine(waker.data()) }.turns.gives_way.set(true);
+    }
+    ours
+}
+
+/// A part of a coroutine's future that must not be cut off when the task is cancelled. Keeps the task's block.
+pub(crate) struct ShieldedPart(Waker);
+
+impl ShieldedPart {
+    /// For a part of the coroutine that runs on this thread, if one does.
+    pub(crate) fn of_current() -> Option<ShieldedPart> {
+        let task = local::with(current)?;
+        let part = ShieldedPart(Waker::clone(&borrowed_waker(task)));
+        // Relaxed: as in `is_shielded`.
+        part.count().fetch_add(1, Ordering::Relaxed);
+        Some(part)
+    }
+
+    /// Whether it is that of the coroutine that runs on this thread.
+    pub(crate) fn is_of_current(&self) -> bool {
+        local::with(current).is_some_and(|task| std::ptr::eq(self.0.data(), task.as_ptr().cast()))
+    }
+
+    fn count(&self) -> &AtomicU32 {
+        // SAFETY: made from a waker with our table only.
+        &unsafe { coroutine(self.0.data()) }.turns.shields
+    }
+}
+
+impl Drop for ShieldedPart {
+    fn drop(&mut self) {
+        // Relaxed: as in `is_shielded`.
+        self.count().fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for ShieldedPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShieldedPart").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schedule").finish_non_exhaustive()
+    }
+}
