@@ -18,6 +18,9 @@ const STACK_SIZE: usize = 256 << 10;
 /// How many blocking calls run at once, unless the builder says otherwise.
 const MAX_BLOCKING_THREADS: usize = 512;
 
+/// How many workers may come to help while others are stuck, unless the builder says otherwise.
+const MAX_SPARE_WORKERS: usize = 64;
+
 /// Runs `f` as the first goroutine of a runtime made for it, and returns its value when that runtime has been shut down.
 ///
 /// The end of `f` is the end of the program, as in Go: goroutines that still run are cancelled, and waited for. What must not be cut off belongs in a
@@ -74,7 +77,16 @@ impl Runtime {
     /// Begins the description of a runtime.
     pub fn builder() -> Builder {
         Builder {
-            plan: Plan { workers: 0, stack_size: STACK_SIZE, max_blocking_threads: MAX_BLOCKING_THREADS, seed: None, steal_at_once: false },
+            plan: Plan {
+                name: String::from("throng"),
+                workers: 0,
+                elastic: false,
+                max_spare_workers: MAX_SPARE_WORKERS,
+                stack_size: STACK_SIZE,
+                max_blocking_threads: MAX_BLOCKING_THREADS,
+                seed: None,
+                steal_at_once: false,
+            },
         }
     }
 
@@ -227,9 +239,29 @@ impl Builder {
         self
     }
 
+    /// How many workers there may be beyond [`workers`](Builder::workers) while some are stuck; 64 by default.
+    ///
+    /// A worker is stuck when a goroutine has kept its thread for ten milliseconds without parking: it computes, or calls something that blocks. If goroutines that have not
+    /// started wait meanwhile, and no worker comes for them, a *spare* worker does, so that a program whose workers are all blocked goes on. What has started stays where it is, so
+    /// it waits for the stuck one. Spare workers step down when workers turn again; their threads stay until the runtime ends, for what has started on them.
+    ///
+    /// Zero: none, and no goroutine runs on more than `workers` threads. Go's monitor does the same by moving a processor from a thread in a system call to another.
+    pub fn max_spare_workers(mut self, workers: usize) -> Builder {
+        self.plan.max_spare_workers = workers;
+        self
+    }
+
+    /// A pool that begins with one worker and gets another, up to `workers`, whenever work comes up while none rests. For the dispatchers above.
+    #[doc(hidden)]
+    pub fn elastic(mut self) -> Builder {
+        self.plan.elastic = true;
+        self
+    }
+
     /// For tests: makes woken goroutines give way at random and start in an erratic order, and idle workers steal at once, so that orders that are rare
-    /// become common. The same seed on one worker gives the same choices.
+    /// become common. The same seed on one worker gives the same choices. Turns spare workers off, which come when time says so.
     pub fn shake(mut self, seed: u64) -> Builder {
+        self.plan.max_spare_workers = 0;
         self.plan.seed = Some(seed);
         self.plan.steal_at_once = true;
         self

@@ -43,7 +43,7 @@ impl Scheduler {
     pub(crate) fn queue_outside(&self, task: NonNull<Header>) {
         let _unwatched = self.global.push(Unstarted(task));
         // Always, watched or not: a watcher's nap is too long for somebody who waits outside.
-        self.idle.wake_one();
+        self.wake_one();
     }
 
     /// An outside task has run and is to be completed. `end_of_run` is called when the last of its own code has run.

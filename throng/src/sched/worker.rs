@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::rest::Resting;
+use super::slots::Begin;
 use super::{Counters, Peer, Scheduler, Unstarted, add};
 use crate::cancelled::Cancelled;
 use crate::fiber::{AltStack, Fiber, Stack};
@@ -82,6 +83,8 @@ pub(crate) struct Worker {
     /// Fresh tasks had to wait because there was no stack.
     starved: Cell<bool>,
     steal_at_once: bool,
+    /// Beyond the workers that were asked for: takes what is new only while it is on duty.
+    spare: bool,
     /// With a seed, the order of tasks is made erratic, to shake out assumptions about it.
     shaken: bool,
     pub(super) resting: Resting,
@@ -107,21 +110,24 @@ pub(crate) fn on_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
 }
 
 /// A worker's thread, from its first to its last instruction.
-pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: Option<u64>, steal_at_once: bool) {
+pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: Begin) {
     // Without one an overflow is a plain SIGSEGV; not worth refusing to run for.
     let _alt_stack = AltStack::ensure();
+    scheduler.idle.enter(id);
+    let seed = scheduler.plan.seed.map(|seed| seed.wrapping_add(id as u64));
+    let steal_at_once = scheduler.plan.steal_at_once;
     if let Some(seed) = seed {
         rng::seed(seed);
     }
     let home = scheduler.peers[id].home;
-    let workers = scheduler.peers.len();
+    let slots = scheduler.peers.len();
     let worker = Worker {
         local: Local::new(home),
         id,
         stacks: UnsafeCell::new(Vec::new()),
         retire_to: Cell::new(None),
         root: Children::of_root(home, Arc::as_ptr(&scheduler).cast()),
-        root_counted: Cell::new(true),
+        root_counted: Cell::new(when == Begin::First),
         root_closing: Cell::new(false),
         blocks: Blocks::new(),
         outgoing: Outgoing::new(),
@@ -136,8 +142,9 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         exiting: Cell::new(false),
         starved: Cell::new(false),
         steal_at_once,
+        spare: id >= scheduler.core,
         shaken: seed.is_some(),
-        resting: Resting::new(workers),
+        resting: Resting::new(slots, when),
         loot: UnsafeCell::new(Vec::new()),
         scheduler,
     };
@@ -216,6 +223,12 @@ impl Worker {
 
     pub(super) fn steals_at_once(&self) -> bool {
         self.steal_at_once
+    }
+
+    /// Whether it takes tasks from outside and from others.
+    #[inline]
+    pub(super) fn is_on_duty(&self) -> bool {
+        !self.spare || self.scheduler.idle.is_on_duty(self.id)
     }
 
     pub(super) fn is_starved(&self) -> bool {
@@ -331,6 +344,9 @@ impl Worker {
 
     /// Takes the oldest submission from outside.
     fn pop_outside(&self) -> Option<Unstarted> {
+        if !self.is_on_duty() {
+            return None;
+        }
         let task = self.scheduler.global.pop_oldest()?;
         // It may be a child of ours, started by a thread that is no worker: its announcement was pushed before the task, but perhaps after we last read our mail, and
         // must be read before its end (`children.rs`).
