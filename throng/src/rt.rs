@@ -6,6 +6,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::dispatch::Dispatcher;
 use crate::home::local;
 use crate::join::JoinError;
 use crate::sched::{Metrics, Plan, Scheduler, on_worker};
@@ -76,18 +77,13 @@ impl Runtime {
 
     /// Begins the description of a runtime.
     pub fn builder() -> Builder {
-        Builder {
-            plan: Plan {
-                name: String::from("throng"),
-                workers: 0,
-                elastic: false,
-                max_spare_workers: MAX_SPARE_WORKERS,
-                stack_size: STACK_SIZE,
-                max_blocking_threads: MAX_BLOCKING_THREADS,
-                seed: None,
-                steal_at_once: false,
-            },
-        }
+        Builder::new()
+    }
+
+    /// Its workers, as a dispatcher, which does not keep the runtime running.
+    #[must_use]
+    pub fn dispatcher(&self) -> Dispatcher {
+        Dispatcher::of(Arc::clone(&self.scheduler))
     }
 
     /// Runs `f` as a goroutine of this runtime and waits for it: a plain thread blocks, a goroutine (of another runtime, or of this one) parks.
@@ -101,7 +97,7 @@ impl Runtime {
         if unwinding() && !local::with(local::Local::is_thread) {
             return f();
         }
-        let options = Options::called_only("main");
+        let options = Options::called_only("main").no_dispatcher();
         // SAFETY: the wait below heeds nothing, so we are not left before `f` has ended.
         let handle = unsafe { start(options, Location::caller(), NoScope::new(), f, None, Place::On(&self.scheduler)) }
             .unwrap_or_else(|error| error.refuse());
@@ -136,7 +132,7 @@ impl Runtime {
         T: Send + 'static,
     {
         // SAFETY: nothing is borrowed.
-        unsafe { start(Options::default(), Location::caller(), NoScope::new(), f, None, Place::On(&self.scheduler)) }
+        unsafe { start(Options::undispatched(), Location::caller(), NoScope::new(), f, None, Place::On(&self.scheduler)) }
     }
 
     /// Starts a coroutine on this runtime, from wherever: [`launch`](crate::launch).
@@ -163,7 +159,7 @@ impl Runtime {
         F::Output: Send + 'static,
     {
         // SAFETY: nothing is borrowed.
-        unsafe { start_future(Options::default(), Location::caller(), NoScope::new(), future, None, Place::On(&self.scheduler)) }
+        unsafe { start_future(Options::undispatched(), Location::caller(), NoScope::new(), future, None, Place::On(&self.scheduler)) }
     }
 
     /// What is known of its workers so far.
@@ -219,6 +215,34 @@ pub struct Builder {
 }
 
 impl Builder {
+    pub(crate) fn new() -> Builder {
+        Builder {
+            plan: Plan {
+                name: String::from("throng"),
+                numbered: true,
+                workers: 0,
+                elastic: false,
+                max_spare_workers: MAX_SPARE_WORKERS,
+                stack_size: STACK_SIZE,
+                max_blocking_threads: MAX_BLOCKING_THREADS,
+                seed: None,
+                steal_at_once: false,
+            },
+        }
+    }
+
+    /// What the names of its threads begin with; if there is one, its name.
+    pub(crate) fn thread_name(mut self, name: String) -> Builder {
+        self.plan.name = name;
+        self.plan.numbered = false;
+        self
+    }
+
+    pub(crate) fn grows(mut self, elastic: bool) -> Builder {
+        self.plan.elastic = elastic;
+        self
+    }
+
     /// How many threads run goroutines. Zero, the default: as many as the process may use cores.
     pub fn workers(mut self, workers: usize) -> Builder {
         self.plan.workers = workers;
@@ -272,14 +296,18 @@ impl Builder {
     /// # Errors
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): a stack size out of bounds, or no blocking threads.
     /// - Whatever the system says to a refusal of threads or memory. Nothing is left behind.
-    pub fn build(mut self) -> io::Result<Runtime> {
+    pub fn build(self) -> io::Result<Runtime> {
+        Ok(Runtime { scheduler: self.build_scheduler()? })
+    }
+
+    pub(crate) fn build_scheduler(mut self) -> io::Result<Arc<Scheduler>> {
         if self.plan.workers == 0 {
             self.plan.workers = std::thread::available_parallelism().map_or(1, usize::from);
         }
         if self.plan.max_blocking_threads == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "max_blocking_threads must be at least 1"));
         }
-        Ok(Runtime { scheduler: Scheduler::start(&self.plan)? })
+        Scheduler::start(&self.plan)
     }
 }
 

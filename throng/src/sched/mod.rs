@@ -38,11 +38,10 @@ use std::sync::{Arc, Weak};
 
 use crate::fiber::{self, OutOfStacks, Slab};
 use crate::home::{Home, Message, pool};
-use crate::lock::SpinLock;
 use crate::task::{Header, Schedule};
 use blocking::BlockingThreads;
 use idle::Idle;
-use outside::Outside;
+pub(crate) use outside::Outside;
 use queue::Queue;
 use slots::{Begin, Threads};
 
@@ -69,7 +68,7 @@ pub(crate) struct Scheduler {
     idle: Box<Idle>,
     slab: Slab,
     blocking: BlockingThreads,
-    outside: SpinLock<Outside>,
+    outside: Outside,
     closing: AtomicBool,
     /// Roots that may still have tasks: one a worker, and the outside one.
     open: AtomicUsize,
@@ -121,6 +120,8 @@ fn add(counter: &AtomicU64, n: u64) {
 pub(crate) struct Plan {
     /// What the names of its threads begin with.
     pub(crate) name: String,
+    /// Whether the thread of a single worker has a number behind that, too.
+    pub(crate) numbered: bool,
     pub(crate) workers: usize,
     /// It begins with one worker, and gets another, up to `workers`, whenever work comes up while none rests.
     pub(crate) elastic: bool,
@@ -183,7 +184,7 @@ impl Scheduler {
             idle: Idle::new(&homes, first, core),
             slab,
             blocking: BlockingThreads::new(plan.max_blocking_threads),
-            outside: SpinLock::new(Outside::new()),
+            outside: Outside::new(),
             closing: AtomicBool::new(false),
             open: AtomicUsize::new(first + 1),
             core,
@@ -224,7 +225,7 @@ impl Scheduler {
             return;
         }
         self.idle.wake_all();
-        if self.close_outside() {
+        if self.outside.close() {
             self.root_closed();
         }
     }

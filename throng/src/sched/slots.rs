@@ -113,7 +113,8 @@ impl Scheduler {
         let stack = self.slab.take().map_err(|refused| io::Error::new(io::ErrorKind::OutOfMemory, refused))?;
         let plan = &self.plan;
         let name = match id.checked_sub(self.core) {
-            None => format!("{}-{id}", plan.name),
+            None if plan.numbered || self.core > 1 => format!("{}-{id}", plan.name),
+            None => plan.name.clone(),
             Some(spare) => format!("{}-spare-{spare}", plan.name),
         };
         let first = First { scheduler: Arc::clone(self), stack: Some(stack) };

@@ -37,8 +37,8 @@ use crate::home::Message;
 use crate::home::local::{self, Local};
 use crate::rng;
 use crate::task::children::Children;
-use crate::task::{self, Blocks, Header, Outgoing, Ran};
-use crate::waiter::Waiter;
+use crate::task::{self, Blocks, Header, Outgoing, Ran, Skip};
+use crate::waiter::{Waiter, permits};
 
 /// Every so many turns of the loop the oldest goroutine that has not started goes first.
 const FRESH_EVERY: u64 = 16;
@@ -96,6 +96,17 @@ enum Next {
     /// Not started yet, or a coroutine whose turn it is.
     Fresh(NonNull<Header>),
     Nothing,
+}
+
+/// What came of starting a task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Started {
+    /// It may be gone.
+    Ended,
+    /// A coroutine that waits. Somebody else may have it by now.
+    Waits,
+    /// A coroutine that is to be queued again.
+    Again,
 }
 
 thread_local! {
@@ -185,7 +196,13 @@ pub fn yield_now() -> Result<(), Cancelled> {
     on_worker(|worker| match worker {
         Some(worker) if !worker.local.is_thread() && !crate::waiter::unwinding() => {
             check(worker)?;
-            worker.step_back();
+            if worker.local.limit().get().is_null() {
+                worker.step_back();
+            } else {
+                let held = permits::give_up(&worker.local);
+                worker.step_back();
+                permits::take_again(&worker.local, held);
+            }
             check(worker)
         }
         _ => {
@@ -200,6 +217,10 @@ impl Worker {
     #[inline]
     pub(crate) fn scheduler(&self) -> &Scheduler {
         &self.scheduler
+    }
+
+    pub(crate) fn shared_scheduler(&self) -> Arc<Scheduler> {
+        Arc::clone(&self.scheduler)
     }
 
     #[inline]
@@ -415,17 +436,46 @@ impl Worker {
     /// Starts a goroutine on the running fiber, its home from now on, and returns when it has ended; or gives a coroutine a turn.
     #[inline]
     fn start(&self, task: NonNull<Header>) {
-        add(&self.counters().started, 1);
         // SAFETY: taken from a queue, so it is ours to start.
         let header = unsafe { task.as_ref() };
+        if header.is_dispatched() {
+            self.start_dispatched(task, header);
+        } else if self.start_plainly(task, header) == Started::Again {
+            self.enqueue_woken(task);
+        }
+    }
+
+    /// Starts one that was sent here by a dispatcher.
+    #[cold]
+    fn start_dispatched(&self, task: NonNull<Header>, header: &Header) {
+        let visitor = header.is_visitor();
+        let mut started = Started::Ended;
+        let mut start = || started = self.start_plainly(task, header);
+        match header.permits() {
+            Some(permits) => permits.hold(&self.local, start),
+            None => start(),
+        }
+        match started {
+            Started::Ended if visitor => self.scheduler.visitor_left(task),
+            // SAFETY: ours to queue.
+            Started::Again => unsafe { task::queue_again(task) },
+            Started::Ended | Started::Waits => {}
+        }
+    }
+
+    #[inline(always)]
+    fn start_plainly(&self, task: NonNull<Header>, header: &Header) -> Started {
+        add(&self.counters().started, 1);
         header.waiter.settle(self.local.home());
         header.waiter.fiber().set(Some(self.local.fibers().running()));
         let skip = header.is_to_be_skipped();
         self.local.set_current(&header.waiter);
         // SAFETY: started once, or a coroutine's turn, on its fiber, as the current waiter.
-        let ran = unsafe { task::run(task, skip) };
+        let ran = unsafe { task::run(task, if skip { Skip::IfFirst } else { Skip::No }) };
         if ran == Ran::Pending {
-            return self.pause(task);
+            self.local.set_current(ptr::null());
+            // SAFETY: the turn was ours.
+            return if unsafe { task::pause(task) } { Started::Again } else { Started::Waits };
         }
         header.end_turns();
         let end_of_run = || self.local.set_current(ptr::null());
@@ -435,16 +485,7 @@ impl Worker {
             // SAFETY: as above.
             None => unsafe { self.scheduler.finish_outside(task, ran, end_of_run) },
         }
-    }
-
-    /// A coroutine's turn is over.
-    #[inline]
-    fn pause(&self, task: NonNull<Header>) {
-        self.local.set_current(ptr::null());
-        // SAFETY: the turn was ours.
-        if unsafe { task::pause(task) } {
-            self.enqueue_woken(task);
-        }
+        Started::Ended
     }
 
     /// Takes tasks from another worker's queue into ours.
