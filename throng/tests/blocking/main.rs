@@ -6,3 +6,4 @@ mod common;
 mod elastic;
 mod gate;
 mod limits;
+mod spare;
