@@ -49,7 +49,7 @@
 //! | errors | [`Error`] takes all of them; [`JoinError`], and those of [`channel`] |
 //! | calls that block | [`blocking`] |
 //! | giving way | [`yield_now`] |
-//! | looking in | [`metrics`], [`Metrics`] |
+//! | looking in | [`metrics`], [`Metrics`]; [`Runtime::stalls`], [`Stall`] |
 //!
 //! Everything that parks a goroutine blocks the thread when it is called on a plain thread. So channels, locks and scopes work between goroutines and threads, and [`go`] on a
 //! plain thread starts a default runtime.
@@ -98,6 +98,8 @@
 //! # Features
 //!
 //! - `macros` (on by default): `#[throng::main]`, `#[throng::test]` and `select!`.
+//! - `backtrace`: reports of stuck goroutines say what these were doing. Reads other threads' stacks in a signal handler: see [`Builder::report_stalls_after`].
+//! - `tracing`: such reports go to `tracing` instead of stderr.
 //!
 //! # Minimum Rust version
 //!
@@ -129,6 +131,8 @@ mod context;
 mod fiber;
 mod home;
 mod panics;
+#[cfg(not(loom))]
+mod probe;
 mod timer;
 mod waiter;
 mod waitq;
@@ -190,7 +194,7 @@ pub use join::{JoinError, Panic};
 #[cfg(not(loom))]
 pub use rt::{Builder, Runtime, metrics, run};
 #[cfg(not(loom))]
-pub use sched::{Metrics, WorkerMetrics, blocking, yield_now};
+pub use sched::{Metrics, Stall, WorkerMetrics, blocking, yield_now};
 #[cfg(not(loom))]
 pub use scope::{
     ChildFailure, Failures, Fallible, HowFailed, Outcomes, Scope, ScopeTask, ScopedCompletable, ScopedJoinHandle, Supervisor,

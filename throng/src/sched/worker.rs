@@ -399,7 +399,7 @@ impl Worker {
         self.local.set_current(&header.waiter);
         // SAFETY: started once, on its fiber, as the current waiter.
         let ran = unsafe { task::run(task, skip) };
-        let end_of_run = || self.local.set_current(ptr::null());
+        let end_of_run = || self.local.clear_current();
         match header.owner() {
             // SAFETY: it has run; still as the current waiter.
             Some(_) => unsafe { task::finish(task, ran, &self.local, &self.outgoing, end_of_run) },

@@ -6,4 +6,5 @@ mod common;
 mod elastic;
 mod gate;
 mod limits;
+mod reports;
 mod spare;
