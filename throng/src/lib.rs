@@ -58,7 +58,7 @@
 //!
 //! **Calls that block.** A goroutine that calls `std::thread::sleep`, reads a file or waits in foreign code keeps its worker. Goroutines that
 //! have not started move to other workers; those that have started there wait. Put such calls into [`blocking`].
-//! The code inside runs on a thread that is no worker: `go` in there starts on the default runtime, `s.go` on that of its scope.
+//! The code inside runs on a thread that is no worker; what it starts runs on the caller's runtime.
 //!
 //! **No preemption.** A goroutine that computes for long without parking keeps its worker, too. Call [`yield_now`] now and then, which also returns its
 //! cancellation; [`check`] only looks at that.

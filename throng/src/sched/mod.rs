@@ -52,6 +52,7 @@ use slots::{Begin, Threads};
 use stall::Stalls;
 
 pub use blocking::blocking;
+pub(crate) use blocking::on_caller;
 pub use stall::Stall;
 pub use worker::yield_now;
 pub(crate) use worker::{Worker, on_worker};

@@ -5,15 +5,17 @@ mod error;
 mod handle;
 mod options;
 
+use std::io;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use crate::home::local;
 use crate::job::root_path;
 use crate::panics::Caught;
 use crate::rt;
-use crate::sched::{Scheduler, Worker, on_worker};
+use crate::sched::{Scheduler, Worker, on_caller, on_worker};
 use crate::task::children::Children;
 use crate::task::record::Launch;
 use crate::task::{self, Header, Outcome, Ran, Report};
@@ -27,7 +29,7 @@ pub(crate) use options::{Options, Start, task_options};
 
 /// Starts a goroutine: queues `f` to run on the runtime, and returns at once. Go's `go f()`.
 ///
-/// It runs on the runtime of the calling task; called from a plain thread, on the default runtime, which starts by itself. It hangs off the root of the
+/// It runs on the runtime of the calling task, also from inside a [`blocking`](crate::blocking) call; called from a plain thread, on the default runtime, which starts by itself. It hangs off the root of the
 /// runtime: nothing waits for it but its [`JoinHandle`] and the runtime's shutdown, which cancels it. To start goroutines that
 /// borrow, or that are waited for, use [`scope`](crate::scope).
 ///
@@ -157,33 +159,32 @@ where
             }
             return Ok(handle);
         }
-        let scheduler = match place {
-            Place::On(scheduler) => scheduler,
-            Place::Here | Place::Default => rt::default_runtime().map_err(|error| SpawnError(Refusal::Runtime(error)))?.scheduler(),
-        };
-        if let Some(refused) = scheduler.out_of_stacks() {
-            return Err(SpawnError(Refusal::Stacks(refused)));
-        }
-        // SAFETY: by contract.
-        let task = unsafe { task::create(spec, report, f) }?;
-        // SAFETY: new, so this is its one handle.
-        let handle = unsafe { JoinHandle::new(task) };
-        if how.is_put_off() {
-            set_launch(task, scheduler);
-        }
-        match owner {
-            // SAFETY: new; the owner waits for it.
-            Some(owner) => local::with(|local| unsafe { owner.adopt(task, local) }),
-            // SAFETY: new.
-            None => unsafe { scheduler.admit(task) }.inspect_err(|_| {
-                // SAFETY: never queued: it is run here, without its closure, so that its handle can let go of it.
-                unsafe { task::discard(task) };
-            })?,
-        }
-        if !how.is_put_off() {
-            scheduler.queue_outside(task);
-        }
-        Ok(handle)
+        place.from_outside(|scheduler| {
+            let scheduler = scheduler.map_err(|error| SpawnError(Refusal::Runtime(error)))?;
+            if let Some(refused) = scheduler.out_of_stacks() {
+                return Err(SpawnError(Refusal::Stacks(refused)));
+            }
+            // SAFETY: by contract.
+            let task = unsafe { task::create(spec, report, f) }?;
+            // SAFETY: new, so this is its one handle.
+            let handle = unsafe { JoinHandle::new(task) };
+            if how.is_put_off() {
+                set_launch(task, scheduler);
+            }
+            match owner {
+                // SAFETY: new; the owner waits for it.
+                Some(owner) => local::with(|local| unsafe { owner.adopt(task, local) }),
+                // SAFETY: new.
+                None => unsafe { scheduler.admit(task) }.inspect_err(|_| {
+                    // SAFETY: never queued: it is run here, without its closure, so that its handle can let go of it.
+                    unsafe { task::discard(task) };
+                })?,
+            }
+            if !how.is_put_off() {
+                scheduler.queue_outside(task);
+            }
+            Ok(handle)
+        })
     })
 }
 
@@ -225,6 +226,15 @@ pub(crate) unsafe fn launch(task: NonNull<Header>, scheduler: *const ()) {
 }
 
 impl Place<'_> {
+    /// Calls `f` with the scheduler that is meant by a thread that is none of its workers.
+    fn from_outside<R>(self, f: impl FnOnce(Result<&Scheduler, Arc<io::Error>>) -> R) -> R {
+        on_caller(|caller| match (self, caller) {
+            (Place::On(scheduler), _) => f(Ok(scheduler)),
+            (Place::Here, Some(caller)) => f(Ok(caller)),
+            _ => f(rt::default_runtime().map(rt::Runtime::scheduler)),
+        })
+    }
+
     #[inline]
     fn is_at(self, present: &Scheduler) -> bool {
         match self {
