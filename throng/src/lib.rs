@@ -51,7 +51,7 @@
 //! | where tasks run | [`dispatch`]: [`Dispatcher`], [`dispatch::default`](dispatch::default()), [`dispatch::io`], [`dispatch::single`]; [`on`] |
 //! | calls that block | [`blocking`], [`dispatch::io`] |
 //! | giving way | [`yield_now`] |
-//! | looking in | [`metrics`], [`Metrics`] |
+//! | looking in | [`metrics`], [`Metrics`]; [`Runtime::stalls`], [`Stall`] |
 //!
 //! Everything that parks a goroutine blocks the thread when it is called on a plain thread. So channels, locks and scopes work between goroutines and threads, and [`go`] on a
 //! plain thread starts a default runtime.
@@ -60,7 +60,7 @@
 //!
 //! **Calls that block.** A goroutine that calls `std::thread::sleep`, reads a file or waits in foreign code keeps its worker. Goroutines that
 //! have not started move to other workers; those that have started there wait. Put such calls into [`blocking`].
-//! The code inside runs on a thread that is no worker: `go` in there starts on the default runtime, `s.go` on that of its scope.
+//! The code inside runs on a thread that is no worker; what it starts runs on the caller's runtime.
 //!
 //! **No preemption.** A goroutine that computes for long without parking keeps its worker, too. Call [`yield_now`] now and then, which also returns its
 //! cancellation; [`check`] only looks at that.
@@ -100,6 +100,8 @@
 //! # Features
 //!
 //! - `macros` (on by default): `#[throng::main]`, `#[throng::test]` and `select!`.
+//! - `backtrace`: reports of stuck goroutines say what these were doing. Reads other threads' stacks in a signal handler: see [`Builder::report_stalls_after`].
+//! - `tracing`: such reports go to `tracing` instead of stderr.
 //!
 //! # Minimum Rust version
 //!
@@ -131,6 +133,8 @@ mod context;
 mod fiber;
 mod home;
 mod panics;
+#[cfg(not(loom))]
+mod probe;
 mod timer;
 mod waiter;
 mod waitq;
@@ -200,7 +204,7 @@ pub use join::{JoinError, Panic};
 #[cfg(not(loom))]
 pub use rt::{Builder, Runtime, metrics, run};
 #[cfg(not(loom))]
-pub use sched::{Metrics, WorkerMetrics, blocking, yield_now};
+pub use sched::{Metrics, Stall, WorkerMetrics, blocking, yield_now};
 #[cfg(not(loom))]
 pub use scope::{
     ChildFailure, Failures, Fallible, HowFailed, OnError, Outcomes, Scope, ScopeTask, ScopedCompletable, ScopedJoinHandle, ScopedJoining,

@@ -10,6 +10,8 @@
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
+#[cfg(not(loom))]
+use std::sync::atomic::{Ordering, compiler_fence};
 use std::time::{Duration, Instant};
 
 use super::ready::Ready;
@@ -38,6 +40,8 @@ pub(crate) struct Local {
     home: &'static Home,
     /// Who runs: a goroutine's waiter, or null for `own`.
     current: Cell<*const Waiter>,
+    /// `current` has ended and may be gone: a signal handler must not look at it.
+    concealed: Cell<bool>,
     ready: Ready,
     /// Borrowed for single calls only, never over a call that could come back here.
     timers: UnsafeCell<Timers<Alarm>>,
@@ -55,6 +59,7 @@ impl Local {
         Local {
             home,
             current: Cell::new(ptr::null()),
+            concealed: Cell::new(false),
             ready: Ready::new(),
             timers: UnsafeCell::new(Timers::new()),
             #[cfg(not(loom))]
@@ -88,6 +93,30 @@ impl Local {
         self.current.set(waiter);
     }
 
+    /// The current waiter is about to be let go of, and may be gone before `clear_current`. Nothing parks in between.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn conceal_current(&self) {
+        self.concealed.set(true);
+    }
+
+    /// Nobody has the thread any more.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn clear_current(&self) {
+        self.current.set(ptr::null());
+        // A signal handler on this thread sees the two in this order.
+        compiler_fence(Ordering::Release);
+        self.concealed.set(false);
+    }
+
+    /// Who runs, for a signal handler on this thread.
+    #[cfg(not(loom))]
+    pub(crate) fn interrupted(&self) -> Option<&Waiter> {
+        // SAFETY: as in `current`; and it has not been let go of.
+        if self.concealed.get() { None } else { unsafe { self.current.get().as_ref() } }
+    }
+
     /// The fibers of this thread, if it is a worker's.
     #[cfg(not(loom))]
     #[inline(always)]
@@ -111,12 +140,15 @@ impl Local {
     #[cfg(not(loom))]
     pub(crate) fn return_to(&self, caller: &Caller) {
         self.current.set(caller.current);
+        // As in `clear_current`.
+        compiler_fence(Ordering::Release);
+        self.concealed.set(false);
     }
 
     /// `return_to`, the rest of it.
     #[cfg(not(loom))]
     pub(crate) fn returned(&self, caller: Caller) {
-        self.current.set(caller.current);
+        self.return_to(&caller);
         self.limit.set(caller.limit);
     }
 

@@ -7,6 +7,7 @@
 //! | `intake.rs` | how new goroutines come to a worker |
 //! | `slots.rs` | the workers' threads: given at the beginning or when one more is wanted |
 //! | `monitor.rs` | the thread that sees stuck workers, and puts spare ones on duty |
+//! | `stall.rs` | reports of workers that are stuck for long |
 //! | `rest.rs` | what a worker does that has nothing to do: watch, steal, sleep, tidy up |
 //! | `queue.rs` | goroutines that have not started: owner's end, thieves' end, age |
 //! | `idle.rs`, `README.md` | who sleeps, who must be woken, and why no wake-up is lost |
@@ -28,6 +29,7 @@ mod outside;
 mod queue;
 mod rest;
 mod slots;
+mod stall;
 mod worker;
 
 use std::fmt;
@@ -35,17 +37,22 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::fiber::{self, OutOfStacks, Slab};
 use crate::home::{Home, Message, pool};
+use crate::probe;
 use crate::task::{Header, Schedule};
 use blocking::BlockingThreads;
 use idle::Idle;
 pub(crate) use outside::Outside;
 use queue::Queue;
 use slots::{Begin, Threads};
+use stall::Stalls;
 
 pub use blocking::blocking;
+pub(crate) use blocking::on_caller;
+pub use stall::Stall;
 pub use worker::yield_now;
 pub(crate) use worker::{Worker, on_worker};
 
@@ -75,6 +82,7 @@ pub(crate) struct Scheduler {
     /// How many workers were asked for. Slots beyond are spare.
     core: usize,
     threads: Threads,
+    stalls: Stalls,
     plan: Plan,
     /// For threads that are begun later.
     this: Weak<Scheduler>,
@@ -127,6 +135,8 @@ pub(crate) struct Plan {
     pub(crate) elastic: bool,
     /// How many there may be beyond `workers` while workers are stuck.
     pub(crate) max_spare_workers: usize,
+    /// How long a worker may be stuck before that is reported. `Duration::MAX`: for ever.
+    pub(crate) stalls_after: Duration,
     pub(crate) stack_size: usize,
     pub(crate) max_blocking_threads: usize,
     pub(crate) seed: Option<u64>,
@@ -167,6 +177,7 @@ impl Scheduler {
         crate::panics::install();
         fiber::install_overflow_report();
         fiber::set_describe(describe::describe_current);
+        probe::set_describe(describe::current);
         let slab = Slab::new(plan.stack_size)?;
         let (slots, core, first) = plan.slots();
         let homes: Vec<_> = (0..slots).map(|_| pool::take()).collect();
@@ -189,6 +200,7 @@ impl Scheduler {
             open: AtomicUsize::new(first + 1),
             core,
             threads: Threads::new(),
+            stalls: Stalls::default(),
             plan: plan.clone(),
             this: Weak::clone(this),
         });

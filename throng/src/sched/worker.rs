@@ -473,12 +473,12 @@ impl Worker {
         // SAFETY: started once, or a coroutine's turn, on its fiber, as the current waiter.
         let ran = unsafe { task::run(task, if skip { Skip::IfFirst } else { Skip::No }) };
         if ran == Ran::Pending {
-            self.local.set_current(ptr::null());
+            self.local.clear_current();
             // SAFETY: the turn was ours.
             return if unsafe { task::pause(task) } { Started::Again } else { Started::Waits };
         }
         header.end_turns();
-        let end_of_run = || self.local.set_current(ptr::null());
+        let end_of_run = || self.local.clear_current();
         match header.owner() {
             // SAFETY: it has run; still as the current waiter.
             Some(_) => unsafe { task::finish(task, ran, &self.local, &self.outgoing, end_of_run) },

@@ -21,8 +21,11 @@ pub(crate) unsafe fn finish(task: NonNull<Header>, ran: Ran, local: &Local, outg
     let header = unsafe { task.as_ref() };
     let Some(owner) = header.owner() else { unreachable!("an outside task is finished by its runtime") };
     if owner.is_home(local) {
-        // SAFETY: in its owner's list since `adopt`, and this is its home.
-        let unlink = || unsafe { owner.unlink(task) };
+        let unlink = || {
+            local.conceal_current();
+            // SAFETY: in its owner's list since `adopt`, and this is its home.
+            unsafe { owner.unlink(task) };
+        };
         // SAFETY: run.
         let last = unsafe { complete(task, ran, Some(unlink)) };
         end_of_run();
