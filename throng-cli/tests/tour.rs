@@ -181,6 +181,20 @@ fn shield() {
 }
 
 #[test]
+fn dispatchers() {
+    assert_eq!(
+        lines("dispatchers"),
+        [
+            "page one, printed by the thread 'printer'",
+            "page two, printed by the thread 'printer'",
+            "ten tasks, never more than two at once: true",
+            "sixteen threads were blocked at once, and none of them was a worker",
+            "drawn by the thread that owns the window: true",
+        ]
+    );
+}
+
+#[test]
 fn lazy() {
     assert_eq!(
         lines("lazy"),

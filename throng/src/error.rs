@@ -6,6 +6,8 @@ use crate::cancel::Elapsed;
 use crate::cancelled::Cancelled;
 use crate::channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use crate::join::JoinError;
+use crate::scope::OnError;
+use crate::spawn::SpawnError;
 
 /// What can end a stretch of code that parks, in one type: everything the calls of this crate return converts into it with `?`.
 ///
@@ -34,6 +36,8 @@ pub enum Error {
     Elapsed,
     /// A joined task has no value.
     Join(JoinError),
+    /// A dispatcher took no new task.
+    Refused(SpawnError),
 }
 
 impl From<Cancelled> for Error {
@@ -98,6 +102,15 @@ impl From<JoinError> for Error {
     }
 }
 
+impl From<OnError> for Error {
+    fn from(error: OnError) -> Error {
+        match error {
+            OnError::Cancelled => Error::Cancelled,
+            OnError::Refused(refused) => Error::Refused(refused),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,6 +118,7 @@ impl fmt::Display for Error {
             Error::Closed => f.write_str("the channel is closed"),
             Error::Elapsed => f.write_str("the time limit was reached"),
             Error::Join(error) => error.fmt(f),
+            Error::Refused(error) => error.fmt(f),
         }
     }
 }
@@ -113,6 +127,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Join(error) => Some(error),
+            Error::Refused(error) => Some(error),
             _ => None,
         }
     }

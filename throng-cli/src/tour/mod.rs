@@ -11,6 +11,7 @@ use crate::cli::{FAILED, USAGE, complain, output_failed};
 
 pub mod closures;
 pub mod context_cancel;
+pub mod dispatchers;
 pub mod done_channel;
 pub mod error_channel;
 pub mod failure_tree;
@@ -86,6 +87,8 @@ tours! {
         "lazy waits for somebody to want it, undispatched runs at once, and atomic runs even if it was cancelled before";
     "inherit" = inherit: "what a task hands down",
         "name, value and handler came from the parent as it was at the start, unless the child was given its own";
+    "dispatchers" = dispatchers: "where tasks run",
+        "a dispatcher is where a task runs: one thread, some of the workers, threads that may block, or one that is busy with something else";
     "closures" = closures: "what a goroutine may take along",
         "goroutines take by move, borrow from their parent's stack, share under a lock, or hand over through a channel; the compiler refuses the rest";
     "million" = million: "a million goroutines",

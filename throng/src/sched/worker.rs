@@ -450,7 +450,7 @@ impl Worker {
     fn start_dispatched(&self, task: NonNull<Header>, header: &Header) {
         let visitor = header.is_visitor();
         let mut started = Started::Ended;
-        let mut start = || started = self.start_plainly(task, header);
+        let mut start = || started = self.start_apart(task, header);
         match header.permits() {
             Some(permits) => permits.hold(&self.local, start),
             None => start(),
@@ -461,6 +461,12 @@ impl Worker {
             Started::Again => unsafe { task::queue_again(task) },
             Started::Ended | Started::Waits => {}
         }
+    }
+
+    /// `start_plainly`, out of the way of those that are not dispatched.
+    #[inline(never)]
+    fn start_apart(&self, task: NonNull<Header>, header: &Header) -> Started {
+        self.start_plainly(task, header)
     }
 
     #[inline(always)]

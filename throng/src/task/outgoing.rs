@@ -15,7 +15,7 @@ use crate::home::local::Local;
 ///
 /// # Safety
 /// Called once, after its run, on the thread it ran on, still as the current waiter; `end_of_run` is called when the last of its own code has run.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn finish(task: NonNull<Header>, ran: Ran, local: &Local, outgoing: &Outgoing, end_of_run: impl FnOnce()) {
     // SAFETY: the runtime's reference keeps it.
     let header = unsafe { task.as_ref() };
