@@ -107,7 +107,7 @@ pub(crate) unsafe fn promise<R: Report>(
     let scheduler = on_worker(|worker| match (place, worker) {
         (Place::On(scheduler), _) => ptr::from_ref(scheduler),
         (Place::Here, Some(worker)) => ptr::from_ref(worker.scheduler()),
-        (place, _) => place.from_outside(|scheduler| scheduler.map_or(ptr::null(), ptr::from_ref)),
+        (place, _) => place.outside(|scheduler| scheduler.map_or(ptr::null(), ptr::from_ref)),
     });
     Ok((Promise { task: TaskRef::new(handle.header()), scheduler, _value: PhantomData }, handle))
 }

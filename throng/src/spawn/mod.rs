@@ -159,7 +159,7 @@ where
             }
             return Ok(handle);
         }
-        place.from_outside(|scheduler| {
+        place.outside(|scheduler| {
             let scheduler = scheduler.map_err(|error| SpawnError(Refusal::Runtime(error)))?;
             if let Some(refused) = scheduler.out_of_stacks() {
                 return Err(SpawnError(Refusal::Stacks(refused)));
@@ -227,7 +227,7 @@ pub(crate) unsafe fn launch(task: NonNull<Header>, scheduler: *const ()) {
 
 impl Place<'_> {
     /// Calls `f` with the scheduler that is meant by a thread that is none of its workers.
-    fn from_outside<R>(self, f: impl FnOnce(Result<&Scheduler, Arc<io::Error>>) -> R) -> R {
+    fn outside<R>(self, f: impl FnOnce(Result<&Scheduler, Arc<io::Error>>) -> R) -> R {
         on_caller(|caller| match (self, caller) {
             (Place::On(scheduler), _) => f(Ok(scheduler)),
             (Place::Here, Some(caller)) => f(Ok(caller)),
