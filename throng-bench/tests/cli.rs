@@ -20,6 +20,7 @@ const EVERYTHING: &[(&str, u64)] = &[
     ("timers", 20),
     ("cancel_tree", 200),
     ("deep_tree", 200),
+    ("compute_mix", 200),
 ];
 const SMOL: &[&str] = &["spawn_join", "spawn_one", "yield", "ping_pong", "chan_spsc", "skynet", "skynet_join", "timers", "cancel_tree"];
 const RAYON: &[&str] = &["spawn_join", "spawn_one", "skynet_join"];
@@ -51,6 +52,7 @@ fn measure(system: &str, workload: &str, n: u64) {
     assert_eq!(line["bytes_per_task"].is_f64(), workload == "idle_mem", "{line}");
     assert_eq!(line["lag_ms"].is_f64(), workload == "timers", "{line}");
     assert_eq!(line["cpu_ms"].is_f64(), workload == "timers", "{line}");
+    assert_eq!(line["timer_p99_ms"].is_f64(), workload == "compute_mix", "{line}");
     assert_eq!(line["cancel_ns_per_op"].is_f64(), workload == "deep_tree", "{line}");
 }
 

@@ -31,6 +31,23 @@ fn structured_blocking() {
     assert_eq!(lines("structured-blocking"), ["Will be printed", "Will not be printed"]);
 }
 
+#[test]
+fn blocking() {
+    assert_eq!(
+        lines("blocking"),
+        [
+            "listener: blocks a thread kept for that",
+            "teller: step 1, on the worker",
+            "teller: step 2, on the worker",
+            "teller: step 3, on the worker",
+            "listener: was told Ok(\"done\")",
+            "listener: will block the only worker",
+            "teller: a spare worker has started me",
+            "listener: was told Ok(\"done\")",
+        ]
+    );
+}
+
 /// The number of rounds is a matter of timing.
 #[test]
 fn context_cancel() {

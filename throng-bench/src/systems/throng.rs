@@ -3,6 +3,7 @@
 //! Children borrow their parent's locals, so counters and channel ends are locals here. Detached `go` is used where the
 //! workload asks for it: `spawn_join_wg`, `spawn_one`, and `skynet`, whose nodes wait for values and not for tasks.
 
+mod mix;
 mod trees;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::Timers => |run| measure(run, timers),
         Workload::CancelTree => |run| measure(run, trees::cancel_tree),
         // Room for the few frames of a level.
+        Workload::ComputeMix => |run| measure(run, mix::compute_mix),
         Workload::DeepTree => |run| measure_on(Runtime::builder().stack_size(32 << 10), run, trees::deep_tree),
     })
 }

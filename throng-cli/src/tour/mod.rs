@@ -9,6 +9,7 @@ use std::io;
 
 use crate::cli::{FAILED, USAGE, complain, output_failed};
 
+pub mod blocking;
 pub mod closures;
 pub mod context_cancel;
 pub mod dispatchers;
@@ -67,6 +68,8 @@ tours! {
         "the first child was through before the cancellation; the second was cancelled in its sleep, and join() waited for both";
     "structured-blocking" = structured_blocking: "a blocking call runs to its end",
         "cancellation is seen where a goroutine parks; a blocking call goes on, and join() waits for it";
+    "blocking" = blocking: "calls that block",
+        "a blocking call takes a thread of its own and the others go on; where it was forgotten, what had not started went to a spare worker";
     "context-cancel" = context_cancel: "a token tells a loop to end",
         "the loop looked at the token in each round, and ended once somebody had cancelled it";
     "done-channel" = done_channel: "a generator that ends when nobody wants more",
