@@ -53,7 +53,7 @@ pub(crate) use coroutine::{create_coroutine, renew_budget, spend};
 pub(crate) use list::List;
 use list::Siblings;
 pub(crate) use outgoing::{Outgoing, finish, finish_away};
-pub(crate) use turns::{Schedule, ShieldedPart, Why, gives_way, pause};
+pub(crate) use turns::{Schedule, ShieldedPart, Why, gives_way, pause, wakes_current};
 
 const HANDLE: u32 = 1 << 1;
 const RUNTIME: u32 = 1 << 2;
