@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::report::Line;
+use crate::systems::System;
 
 /// A workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -157,8 +158,20 @@ impl Workload {
         }
     }
 
-    /// The goal for throng, where one is set.
-    pub(crate) fn goal(self, metric: Metric) -> Option<Goal> {
+    /// The goal for `system`, where one is set.
+    pub(crate) fn goal(self, system: System, metric: Metric) -> Option<Goal> {
+        match system {
+            System::Throng => self.goal_of_goroutines(metric),
+            System::ThrongCo => self.goal_of_coroutines(),
+            _ => None,
+        }
+    }
+
+    fn goal_of_coroutines(self) -> Option<Goal> {
+        matches!(self, Workload::SpawnJoin | Workload::Yield).then_some(Goal::Ratio { peer: "tokio", ratio: 0.6 })
+    }
+
+    fn goal_of_goroutines(self, metric: Metric) -> Option<Goal> {
         let (peer, ratio) = match (self, metric) {
             (Workload::IdleMem, Metric::BytesPerTask) => return Some(Goal::AtMost(4300.0)),
             (Workload::Timers, Metric::LagMs) => return Some(Goal::AtMost(100.0)),
@@ -283,13 +296,13 @@ mod tests {
     #[test]
     fn goals_are_carried_over_to_other_peers() {
         let spawn = Workload::SpawnJoin;
-        let goal = spawn.goal(Metric::NsPerOp).expect("set");
+        let goal = spawn.goal(System::Throng, Metric::NsPerOp).expect("set");
         assert_eq!(spawn.goal_against(goal, "go"), Some(0.2));
         let tokio = spawn.goal_against(goal, "tokio").expect("known");
         assert!((tokio - 0.2 * 731.0 / 734.0).abs() < 1e-9);
         assert_eq!(spawn.goal_against(goal, "threads"), None);
         let idle = Workload::IdleMem;
-        let goal = idle.goal(Metric::BytesPerTask).expect("set");
+        let goal = idle.goal(System::Throng, Metric::BytesPerTask).expect("set");
         assert_eq!(idle.goal_against(goal, "tokio"), None);
     }
 

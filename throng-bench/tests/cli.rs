@@ -77,6 +77,11 @@ fn throng() {
 }
 
 #[test]
+fn throng_co() {
+    measure_all("throng-co", |workload| workload != "deep_tree");
+}
+
+#[test]
 fn tokio() {
     measure_all("tokio", |workload| workload != "deep_tree");
 }
@@ -109,6 +114,7 @@ fn compare_prints_a_table() {
     let table = output(bench(&["compare", "--rounds", "3", "ping_pong=100", "idle_mem=100", "skynet=1000", "deep_tree=100"]));
     for part in [
         "| workload ",
+        "| throng/throng-co ",
         "| throng/tokio ",
         "| throng/smol ",
         "| throng/threads ",

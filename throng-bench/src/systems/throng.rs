@@ -41,7 +41,7 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
     })
 }
 
-fn enter(run: &Run, work: impl FnOnce() -> Result<Measured> + Send) -> Result<Measured> {
+pub(super) fn enter(run: &Run, work: impl FnOnce() -> Result<Measured> + Send) -> Result<Measured> {
     enter_on(Runtime::builder(), run, work)
 }
 
@@ -50,7 +50,7 @@ fn enter_on(builder: Builder, run: &Run, work: impl FnOnce() -> Result<Measured>
     runtime.run(work)
 }
 
-fn measure(run: &Run, body: fn(u64) -> Result<Measured>) -> Result<Measured> {
+pub(super) fn measure(run: &Run, body: fn(u64) -> Result<Measured>) -> Result<Measured> {
     measure_on(Runtime::builder(), run, body)
 }
 

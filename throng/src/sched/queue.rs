@@ -134,6 +134,29 @@ impl<T> Queue<T> {
         Some(task)
     }
 
+    /// A task gives way to the oldest, which is taken: `push` and `pop_oldest` in one hold of the lock. With nobody there it is its own turn again. Returns what to run,
+    /// what is the oldest then, and, as `push` does, whether a worker is to be woken.
+    #[inline]
+    pub(crate) fn rotate(&self, task: T) -> (T, Option<T>, bool)
+    where
+        T: Copy,
+    {
+        // The owner's: nobody else adds to it.
+        if self.is_empty() {
+            return (task, None, false);
+        }
+        let mut tasks = self.tasks.lock();
+        let Some(oldest) = tasks.ring.pop_front() else { return (task, None, false) };
+        tasks.head += 1;
+        tasks.ring.push_back(task);
+        tasks.pushed += 1;
+        let next = tasks.ring.front().copied();
+        let flags = tasks.flags();
+        let unwatched = *flags & UNWATCHED != 0;
+        *flags &= !UNWATCHED;
+        (oldest, next, unwatched)
+    }
+
     /// Takes up to half of the tasks (at least one), and at most [`BATCH`], from the old end. `aged_only`: only aged ones.
     pub(crate) fn steal(&self, into: &mut Vec<T>, aged_only: bool) {
         let mut tasks = self.tasks.lock();
@@ -211,6 +234,25 @@ mod tests {
         assert_eq!(steal(&queue, false), [5]);
         assert_eq!(steal(&queue, false), [6]);
         assert!(queue.is_empty() && steal(&queue, false).is_empty());
+    }
+
+    #[test]
+    fn who_gives_way_goes_behind_the_others() {
+        let queue = Queue::new();
+        assert_eq!(queue.rotate(1), (1, None, false), "nobody to give way to");
+        assert!(queue.is_empty());
+        assert!(queue.push(2) && !queue.push(3));
+        assert_eq!(queue.rotate(1), (2, Some(3), false));
+        assert_eq!(queue.rotate(2), (3, Some(1), false));
+        assert_eq!((queue.pop_oldest(), queue.pop_oldest(), queue.pop_oldest()), (Some(1), Some(2), None));
+        assert_eq!(queue.look(Instant::now()), Look { pushed: 4, len: 0 });
+    }
+
+    #[test]
+    fn who_gives_way_to_stolen_tasks_wakes_a_watcher() {
+        let queue = Queue::new();
+        queue.push_stolen([1].into_iter());
+        assert_eq!(queue.rotate(2), (1, Some(2), true));
     }
 
     #[test]

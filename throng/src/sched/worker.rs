@@ -11,7 +11,7 @@
 //!     fiber 4:  loop (idle, suspended in `go_to`)         in `idle`
 //! ```
 //! The switch itself, and the way of a park to it, are in `home/switch.rs`; the trunk and the fibers are in `fibers.rs`. The loop is the one place where order and fairness are
-//! decided (`next_task`).
+//! decided (`choose`).
 //!
 //! **Order**: goroutines that are ready, first come first served; after each of them up to [`FRESH_BURST`] that have not started, the newest first, and all of those when none
 //! is ready; then submissions from outside. Against starvation: every [`FRESH_EVERY`]th turn the oldest that has not started goes first, and likewise after a `yield_now`;
@@ -79,6 +79,9 @@ pub(crate) struct Worker {
     burst: Cell<u32>,
     /// A goroutine that was ready has had its turn: the next is a coroutine's.
     woken_first: Cell<bool>,
+    /// The coroutine whose turn has just ended and who is to have another one: on its way into `woken`, which it enters as the next one leaves it. Nobody else sees it
+    /// meanwhile, so it is there before anything else runs.
+    gave_way: Cell<Option<NonNull<Header>>>,
     pub(super) exiting: Cell<bool>,
     /// Fresh tasks had to wait because there was no stack.
     starved: Cell<bool>,
@@ -150,6 +153,7 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: B
         ready_first: Cell::new(false),
         burst: Cell::new(0),
         woken_first: Cell::new(false),
+        gave_way: Cell::new(None),
         exiting: Cell::new(false),
         starved: Cell::new(false),
         steal_at_once,
@@ -302,8 +306,18 @@ impl Worker {
         }
     }
 
-    /// What runs next: the one place where that is decided.
+    /// What runs next. Who has given way is queued by then.
+    #[inline]
     fn next_task(&self) -> Next {
+        let next = self.choose();
+        if let Some(task) = self.gave_way.take() {
+            self.enqueue_woken(task);
+        }
+        next
+    }
+
+    /// The one place where it is decided what runs next.
+    fn choose(&self) -> Next {
         if let Some(task) = self.at_once.take() {
             if self.has_spare() {
                 return Next::Fresh(task);
@@ -388,12 +402,31 @@ impl Worker {
     /// Takes the coroutine that was woken first.
     #[inline]
     fn woken(&self) -> Option<Next> {
-        let woken = &self.peer().woken;
-        if woken.is_empty() {
+        if self.has_no_woken() {
             return None;
         }
         self.burst.set(FRESH_BURST);
-        self.startable(|| woken.pop_oldest())
+        self.startable(|| match self.gave_way.take() {
+            Some(task) => Some(self.rotate_woken(task)),
+            None => self.peer().woken.pop_oldest(),
+        })
+    }
+
+    #[inline]
+    fn has_no_woken(&self) -> bool {
+        self.peer().woken.is_empty() && self.gave_way.get().is_none()
+    }
+
+    #[inline]
+    fn rotate_woken(&self, task: NonNull<Header>) -> Unstarted {
+        let (oldest, next, unwatched) = self.peer().woken.rotate(Unstarted(task));
+        if let Some(Unstarted(next)) = next {
+            task::prefetch(next);
+        }
+        if unwatched {
+            self.scheduler.wake_one();
+        }
+        oldest
     }
 
     /// Takes a task that has not started, if there would be a fiber left for the loop (F2).
@@ -410,7 +443,7 @@ impl Worker {
     /// Nothing is to be run here, so looking at the clock costs nobody anything; or the runtime closes.
     #[inline]
     fn idle_or_closing(&self) -> bool {
-        self.local.has_alarms() && !self.local.has_ready() && self.peer().queue.is_empty() && self.peer().woken.is_empty()
+        self.local.has_alarms() && !self.local.has_ready() && self.peer().queue.is_empty() && self.has_no_woken()
             || self.scheduler.is_closing()
     }
 
@@ -441,7 +474,7 @@ impl Worker {
         if header.is_dispatched() {
             self.start_dispatched(task, header);
         } else if self.start_plainly(task, header) == Started::Again {
-            self.enqueue_woken(task);
+            self.gave_way.set(Some(task));
         }
     }
 

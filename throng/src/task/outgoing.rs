@@ -120,6 +120,12 @@ impl Outgoing {
     /// Sends what has been gathered.
     #[inline]
     pub(crate) fn flush(&self) {
+        if !self.owner.get().is_null() {
+            self.send();
+        }
+    }
+
+    fn send(&self) {
         let owner = self.owner.replace(ptr::null());
         if let Some(parcel) = self.parcel.take() {
             // SAFETY: C2: it waits for the children in the parcel.
