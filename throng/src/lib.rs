@@ -136,6 +136,9 @@ mod waitq;
 // Layer 2: tasks.
 #[cfg(not(loom))]
 mod task;
+#[cfg(all(test, loom))]
+#[path = "task/model.rs"]
+mod task_model;
 // Layer 3: who runs what.
 #[cfg(not(loom))]
 mod sched;

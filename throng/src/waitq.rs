@@ -16,6 +16,8 @@
 //! - Q3: no waker is cloned, woken or dropped under the lock: that is others' code.
 
 #[cfg(all(test, loom))]
+mod loom_future_tests;
+#[cfg(all(test, loom))]
 mod loom_tests;
 
 use std::cell::{Cell, UnsafeCell};

@@ -33,6 +33,7 @@ mod list;
 mod outgoing;
 pub(crate) mod record;
 pub(crate) mod scope_record;
+mod turn_word;
 mod turns;
 
 use std::cell::Cell;
@@ -53,6 +54,7 @@ pub(crate) use coroutine::{create_coroutine, renew_budget, spend};
 pub(crate) use list::List;
 use list::Siblings;
 pub(crate) use outgoing::{Outgoing, finish, finish_away};
+use turn_word::WAKERS;
 pub(crate) use turns::{Schedule, ShieldedPart, Why, gives_way, pause};
 
 const HANDLE: u32 = 1 << 1;
@@ -65,8 +67,6 @@ const FAILED: u32 = 1 << 9;
 const HANDLERS: u32 = 1 << 10;
 /// Its body is a future.
 const COROUTINE: u32 = 1 << 11;
-/// It is a coroutine for which there are wakers, or were (`turns.rs`).
-const WAKERS: u32 = 1 << 12;
 /// Its end takes more than the usual.
 const WATCHED: u32 = JOBS | HANDLERS | WAKERS;
 /// Who may keep the block besides the runtime.
