@@ -191,6 +191,23 @@ fn loom_registered_is_dropped_in_the_queue() {
     });
 }
 
+/// Nothing of it is left behind for a claimer to come upon.
+#[test]
+fn loom_registered_takes_itself_out_as_it_is_dropped() {
+    loom::model(|| {
+        let queue = queue();
+        let mut goes = Box::pin(entry(&queue));
+        goes.as_mut().register(&mut queue.lock(), bell().1);
+        let claimer = thread::spawn({
+            let queue = queue.clone();
+            move || claim(&queue, 7)
+        });
+        drop(goes);
+        assert!(queue.lock().is_empty());
+        claimer.join().unwrap();
+    });
+}
+
 /// A thread and a future in one queue: all are told, each with its value, and the mark.
 #[test]
 fn loom_registered_and_parked_are_all_claimed() {
