@@ -5,6 +5,7 @@ use std::fmt;
 use crate::cancel::Elapsed;
 use crate::cancelled::Cancelled;
 use crate::channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError};
+use crate::core::{SuspendError, WaitError};
 use crate::join::JoinError;
 
 /// What can end a stretch of code that parks, in one type: everything the calls of this crate return converts into it with `?`.
@@ -28,12 +29,14 @@ use crate::join::JoinError;
 pub enum Error {
     /// The task was cancelled.
     Cancelled,
-    /// A channel was closed.
+    /// A channel was closed, or another thing that was waited for.
     Closed,
     /// A time limit was reached.
     Elapsed,
     /// A joined task has no value.
     Join(JoinError),
+    /// Nobody was left who could have resumed a [`suspend`](crate::core::suspend).
+    Abandoned,
 }
 
 impl From<Cancelled> for Error {
@@ -98,6 +101,25 @@ impl From<JoinError> for Error {
     }
 }
 
+impl From<SuspendError> for Error {
+    fn from(error: SuspendError) -> Error {
+        match error {
+            SuspendError::Cancelled => Error::Cancelled,
+            SuspendError::Abandoned => Error::Abandoned,
+        }
+    }
+}
+
+/// The value is dropped.
+impl<V> From<WaitError<V>> for Error {
+    fn from(error: WaitError<V>) -> Error {
+        match error {
+            WaitError::Closed(_) => Error::Closed,
+            WaitError::Cancelled(_) => Error::Cancelled,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,6 +127,7 @@ impl fmt::Display for Error {
             Error::Closed => f.write_str("the channel is closed"),
             Error::Elapsed => f.write_str("the time limit was reached"),
             Error::Join(error) => error.fmt(f),
+            Error::Abandoned => SuspendError::Abandoned.fmt(f),
         }
     }
 }

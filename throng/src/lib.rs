@@ -51,6 +51,7 @@
 //! | calls that block | [`blocking`] |
 //! | giving way | [`yield_now`] |
 //! | looking in | [`metrics`], [`Metrics`] |
+//! | making channels, locks and waiting calls of one's own | [`core`] |
 //!
 //! Everything that parks a goroutine blocks the thread when it is called on a plain thread. So channels, locks and scopes work between goroutines and threads, and [`go`] on a
 //! plain thread starts a default runtime.
@@ -165,6 +166,7 @@ mod scope;
 mod spawn;
 // Layer 6: meeting.
 pub mod channel;
+pub mod core;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
