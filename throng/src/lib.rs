@@ -48,7 +48,8 @@
 //! | time | [`sleep`], [`sleep_until`], [`timeout`], [`deadline`] |
 //! | being cancelled | [`Cancelled`], [`check`], [`is_cancelled`], [`shield`]; [`CancelToken`] to hand a cancellation around |
 //! | errors | [`Error`] takes all of them; [`JoinError`], and those of [`channel`] |
-//! | calls that block | [`blocking`] |
+//! | where tasks run | [`dispatch`]: [`Dispatcher`], [`dispatch::default`](dispatch::default()), [`dispatch::io`], [`dispatch::single`]; [`on`] |
+//! | calls that block | [`blocking`], [`dispatch::io`] |
 //! | giving way | [`yield_now`] |
 //! | looking in | [`metrics`], [`Metrics`] |
 //! | making channels, locks and waiting calls of one's own | [`core`] |
@@ -150,6 +151,8 @@ mod sched_model;
 #[cfg(not(loom))]
 mod cancel;
 #[cfg(not(loom))]
+pub mod dispatch;
+#[cfg(not(loom))]
 mod handler;
 #[cfg(not(loom))]
 mod job;
@@ -186,6 +189,8 @@ pub use cause::{Cause, Completion, Failed};
 pub use channel::{Receiver, Sender, after, at, bounded, never, rendezvous, tick, unbounded};
 pub use context::ContextLocal;
 #[cfg(not(loom))]
+pub use dispatch::Dispatcher;
+#[cfg(not(loom))]
 pub use error::Error;
 #[cfg(not(loom))]
 pub use future::{Wait, shield_async, timeout_async, yield_now_async};
@@ -203,8 +208,8 @@ pub use rt::{Builder, Runtime, metrics, run};
 pub use sched::{Metrics, WorkerMetrics, blocking, yield_now};
 #[cfg(not(loom))]
 pub use scope::{
-    ChildFailure, Failures, Fallible, HowFailed, Outcomes, Scope, ScopeTask, ScopedCompletable, ScopedJoinHandle, ScopedJoining,
-    Supervisor, SupervisorTask, scope, scope_all, supervisor,
+    ChildFailure, Failures, Fallible, HowFailed, OnError, Outcomes, Scope, ScopeTask, ScopedCompletable, ScopedJoinHandle, ScopedJoining,
+    Supervisor, SupervisorTask, on, scope, scope_all, supervisor,
 };
 #[cfg(not(loom))]
 pub use spawn::{Completable, JoinHandle, Joining, SpawnError, Task, completable, go, launch, task, try_go, try_launch};

@@ -6,6 +6,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::dispatch::Dispatcher;
 use crate::home::local;
 use crate::join::JoinError;
 use crate::sched::{Metrics, Plan, Scheduler, on_worker};
@@ -17,6 +18,9 @@ const STACK_SIZE: usize = 256 << 10;
 
 /// How many blocking calls run at once, unless the builder says otherwise.
 const MAX_BLOCKING_THREADS: usize = 512;
+
+/// How many workers may come to help while others are stuck, unless the builder says otherwise.
+const MAX_SPARE_WORKERS: usize = 64;
 
 /// Runs `f` as the first goroutine of a runtime made for it, and returns its value when that runtime has been shut down.
 ///
@@ -73,9 +77,13 @@ impl Runtime {
 
     /// Begins the description of a runtime.
     pub fn builder() -> Builder {
-        Builder {
-            plan: Plan { workers: 0, stack_size: STACK_SIZE, max_blocking_threads: MAX_BLOCKING_THREADS, seed: None, steal_at_once: false },
-        }
+        Builder::new()
+    }
+
+    /// Its workers, as a dispatcher, which does not keep the runtime running.
+    #[must_use]
+    pub fn dispatcher(&self) -> Dispatcher {
+        Dispatcher::of(Arc::clone(&self.scheduler))
     }
 
     /// Runs `f` as a goroutine of this runtime and waits for it: a plain thread blocks, a goroutine (of another runtime, or of this one) parks.
@@ -89,7 +97,7 @@ impl Runtime {
         if unwinding() && !local::with(local::Local::is_thread) {
             return f();
         }
-        let options = Options::called_only("main");
+        let options = Options::called_only("main").no_dispatcher();
         // SAFETY: the wait below heeds nothing, so we are not left before `f` has ended.
         let handle = unsafe { start(options, Location::caller(), NoScope::new(), f, None, Place::On(&self.scheduler)) }
             .unwrap_or_else(|error| error.refuse());
@@ -124,7 +132,7 @@ impl Runtime {
         T: Send + 'static,
     {
         // SAFETY: nothing is borrowed.
-        unsafe { start(Options::default(), Location::caller(), NoScope::new(), f, None, Place::On(&self.scheduler)) }
+        unsafe { start(Options::undispatched(), Location::caller(), NoScope::new(), f, None, Place::On(&self.scheduler)) }
     }
 
     /// Starts a coroutine on this runtime, from wherever: [`launch`](crate::launch).
@@ -151,7 +159,7 @@ impl Runtime {
         F::Output: Send + 'static,
     {
         // SAFETY: nothing is borrowed.
-        unsafe { start_future(Options::default(), Location::caller(), NoScope::new(), future, None, Place::On(&self.scheduler)) }
+        unsafe { start_future(Options::undispatched(), Location::caller(), NoScope::new(), future, None, Place::On(&self.scheduler)) }
     }
 
     /// What is known of its workers so far.
@@ -207,6 +215,34 @@ pub struct Builder {
 }
 
 impl Builder {
+    pub(crate) fn new() -> Builder {
+        Builder {
+            plan: Plan {
+                name: String::from("throng"),
+                numbered: true,
+                workers: 0,
+                elastic: false,
+                max_spare_workers: MAX_SPARE_WORKERS,
+                stack_size: STACK_SIZE,
+                max_blocking_threads: MAX_BLOCKING_THREADS,
+                seed: None,
+                steal_at_once: false,
+            },
+        }
+    }
+
+    /// What the names of its threads begin with; if there is one, its name.
+    pub(crate) fn thread_name(mut self, name: String) -> Builder {
+        self.plan.name = name;
+        self.plan.numbered = false;
+        self
+    }
+
+    pub(crate) fn grows(mut self, elastic: bool) -> Builder {
+        self.plan.elastic = elastic;
+        self
+    }
+
     /// How many threads run goroutines. Zero, the default: as many as the process may use cores.
     pub fn workers(mut self, workers: usize) -> Builder {
         self.plan.workers = workers;
@@ -227,9 +263,29 @@ impl Builder {
         self
     }
 
+    /// How many workers there may be beyond [`workers`](Builder::workers) while some are stuck; 64 by default.
+    ///
+    /// A worker is stuck when a goroutine has kept its thread for ten milliseconds without parking: it computes, or calls something that blocks. If goroutines that have not
+    /// started wait meanwhile, and no worker comes for them, a *spare* worker does, so that a program whose workers are all blocked goes on. What has started stays where it is, so
+    /// it waits for the stuck one. Spare workers step down when workers turn again; their threads stay until the runtime ends, for what has started on them.
+    ///
+    /// Zero: none, and no goroutine runs on more than `workers` threads. Go's monitor does the same by moving a processor from a thread in a system call to another.
+    pub fn max_spare_workers(mut self, workers: usize) -> Builder {
+        self.plan.max_spare_workers = workers;
+        self
+    }
+
+    /// A pool that begins with one worker and gets another, up to `workers`, whenever work comes up while none rests. For the dispatchers above.
+    #[doc(hidden)]
+    pub fn elastic(mut self) -> Builder {
+        self.plan.elastic = true;
+        self
+    }
+
     /// For tests: makes woken goroutines give way at random and start in an erratic order, and idle workers steal at once, so that orders that are rare
-    /// become common. The same seed on one worker gives the same choices.
+    /// become common. The same seed on one worker gives the same choices. Turns spare workers off, which come when time says so.
     pub fn shake(mut self, seed: u64) -> Builder {
+        self.plan.max_spare_workers = 0;
         self.plan.seed = Some(seed);
         self.plan.steal_at_once = true;
         self
@@ -240,14 +296,18 @@ impl Builder {
     /// # Errors
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): a stack size out of bounds, or no blocking threads.
     /// - Whatever the system says to a refusal of threads or memory. Nothing is left behind.
-    pub fn build(mut self) -> io::Result<Runtime> {
+    pub fn build(self) -> io::Result<Runtime> {
+        Ok(Runtime { scheduler: self.build_scheduler()? })
+    }
+
+    pub(crate) fn build_scheduler(mut self) -> io::Result<Arc<Scheduler>> {
         if self.plan.workers == 0 {
             self.plan.workers = std::thread::available_parallelism().map_or(1, usize::from);
         }
         if self.plan.max_blocking_threads == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "max_blocking_threads must be at least 1"));
         }
-        Ok(Runtime { scheduler: Scheduler::start(&self.plan)? })
+        Scheduler::start(&self.plan)
     }
 }
 

@@ -17,6 +17,7 @@ use super::ready::Ready;
 use super::switch::Fibers;
 use super::{Home, pool};
 use crate::timer::{Key, Timers};
+use crate::waiter::permits::Permits;
 use crate::waiter::{Alarm, Waiter};
 
 /// From this many alarms on, sleeping to the microsecond costs more than it is worth.
@@ -25,6 +26,13 @@ const MANY_ALARMS: usize = 64;
 const ALARM_SLACK: Duration = Duration::from_micros(500);
 /// How many alarms are taken out before they are rung.
 const ALARMS_AT_ONCE: usize = 16;
+
+/// Who ran on a thread when a task was called there.
+#[cfg(not(loom))]
+pub(crate) struct Caller {
+    current: *const Waiter,
+    limit: *const Permits,
+}
 
 pub(crate) struct Local {
     home: &'static Home,
@@ -35,6 +43,8 @@ pub(crate) struct Local {
     timers: UnsafeCell<Timers<Alarm>>,
     #[cfg(not(loom))]
     fibers: Fibers,
+    /// The permits that the running task holds; null: it is not limited.
+    limit: Cell<*const Permits>,
     /// The thread itself, when it waits as such.
     own: Waiter,
 }
@@ -49,6 +59,7 @@ impl Local {
             timers: UnsafeCell::new(Timers::new()),
             #[cfg(not(loom))]
             fibers: Fibers::new(),
+            limit: Cell::new(ptr::null()),
             own: Waiter::at(home),
         }
     }
@@ -84,10 +95,35 @@ impl Local {
         &self.fibers
     }
 
+    /// The permits that the running task holds.
+    #[inline(always)]
+    pub(crate) fn limit(&self) -> &Cell<*const Permits> {
+        &self.limit
+    }
+
+    /// A task that is called, not switched to, has the thread from now on. Returns who had it, to be set again.
+    #[cfg(not(loom))]
+    pub(crate) fn call(&self, waiter: &Waiter) -> Caller {
+        Caller { current: self.current.replace(waiter), limit: self.limit.replace(ptr::null()) }
+    }
+
+    /// The task that was called has ended, or waits.
+    #[cfg(not(loom))]
+    pub(crate) fn return_to(&self, caller: &Caller) {
+        self.current.set(caller.current);
+    }
+
+    /// `return_to`, the rest of it.
+    #[cfg(not(loom))]
+    pub(crate) fn returned(&self, caller: Caller) {
+        self.current.set(caller.current);
+        self.limit.set(caller.limit);
+    }
+
     /// Parks the current waiter, armed or fired: returns when its wake has been delivered.
     #[inline(always)]
     pub(crate) fn park(&self) {
-        if self.is_thread() {
+        if self.is_thread() || !self.has_fibers() {
             self.park_thread();
         } else {
             self.switch_away();
@@ -153,7 +189,19 @@ impl Local {
     /// Whether the thread looks at its alarms by itself: a worker's does.
     #[cfg(not(loom))]
     pub(crate) fn keeps_time(&self) -> bool {
+        self.has_fibers()
+    }
+
+    /// Whether its tasks have stacks of their own: a worker's do. (A task that is called on a plain thread parks that thread.)
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn has_fibers(&self) -> bool {
         self.fibers.has_run()
+    }
+
+    #[cfg(loom)]
+    fn has_fibers(&self) -> bool {
+        false
     }
 
     #[inline]
@@ -194,13 +242,16 @@ impl Local {
         }
     }
 
-    /// How a plain thread parks: it reads its mail, rings its alarms and sleeps until its own wake is among what they brought.
+    /// How a plain thread parks, or a task that was called on it: it reads its mail, rings its alarms and sleeps until its own wake is among what they brought.
     fn park_thread(&self) {
         loop {
             self.read_mail();
             self.ring_alarms();
             if let Some(woken) = self.pop_ready() {
-                debug_assert!(ptr::eq(woken.as_ptr(), &self.own), "a plain thread is the only task of its home");
+                debug_assert!(
+                    ptr::eq(woken.as_ptr(), self.current()),
+                    "of a plain thread's tasks one runs, and the others are below it on its stack"
+                );
                 return;
             }
             self.home.sleep(self.next_alarm());

@@ -36,7 +36,7 @@ use std::time::Instant;
 
 use crate::shim::AtomicPtr;
 use local::Local;
-use parker::Parker;
+pub(crate) use parker::Parker;
 
 /// A link in an inbox or in a ready list, and what to do on the home's thread when it is taken out.
 pub(crate) struct Message {

@@ -6,18 +6,18 @@ use std::time::Instant;
 
 use crate::shim::{Condvar, Mutex};
 
-pub(super) struct Parker {
+pub(crate) struct Parker {
     token: Mutex<bool>,
     left: Condvar,
 }
 
 impl Parker {
-    pub(super) fn new() -> Parker {
+    pub(crate) fn new() -> Parker {
         Parker { token: Mutex::new(false), left: Condvar::new() }
     }
 
     /// Blocks until there is a token and takes it: `true`. `false` if `deadline` came first.
-    pub(super) fn park(&self, deadline: Option<Instant>) -> bool {
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         let mut token = self.token.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         while !*token {
             token = match deadline {
@@ -35,7 +35,7 @@ impl Parker {
         true
     }
 
-    pub(super) fn unpark(&self) {
+    pub(crate) fn unpark(&self) {
         *self.token.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = true;
         self.left.notify_one();
     }

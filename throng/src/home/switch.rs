@@ -58,6 +58,11 @@ impl Fibers {
         self.parked.get()
     }
 
+    /// The fiber that runs, if the thread has some.
+    pub(crate) fn present(&self) -> Option<NonNull<Fiber>> {
+        self.running.get()
+    }
+
     /// The fiber that runs, or that ran last.
     #[inline(always)]
     pub(crate) fn running(&self) -> NonNull<Fiber> {

@@ -51,7 +51,7 @@ impl Worker {
     #[inline]
     pub(crate) fn enqueue(&self, task: NonNull<Header>) {
         if self.peer().queue.push(Unstarted(task)) {
-            self.scheduler().idle.wake_one();
+            self.scheduler().wake_one();
         }
     }
 }
@@ -61,7 +61,7 @@ impl Worker {
     #[inline]
     pub(super) fn enqueue_woken(&self, task: NonNull<Header>) {
         if self.peer().woken.push(Unstarted(task)) {
-            self.scheduler().idle.wake_one();
+            self.scheduler().wake_one();
         }
     }
 }

@@ -5,6 +5,8 @@
 //! | `worker.rs` | a thread that runs goroutines: the loop, the switch, the order in which tasks run |
 //! | `fibers.rs` | its fibers, and the trunk that resumes them |
 //! | `intake.rs` | how new goroutines come to a worker |
+//! | `slots.rs` | the workers' threads: given at the beginning or when one more is wanted |
+//! | `monitor.rs` | the thread that sees stuck workers, and puts spare ones on duty |
 //! | `rest.rs` | what a worker does that has nothing to do: watch, steal, sleep, tidy up |
 //! | `queue.rs` | goroutines that have not started: owner's end, thieves' end, age |
 //! | `idle.rs`, `README.md` | who sleeps, who must be woken, and why no wake-up is lost |
@@ -21,26 +23,27 @@ mod describe;
 mod fibers;
 mod idle;
 mod intake;
+mod monitor;
 mod outside;
 mod queue;
 mod rest;
+mod slots;
 mod worker;
 
 use std::fmt;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Weak};
 
 use crate::fiber::{self, OutOfStacks, Slab};
 use crate::home::{Home, Message, pool};
-use crate::lock::SpinLock;
 use crate::task::{Header, Schedule};
 use blocking::BlockingThreads;
 use idle::Idle;
-use outside::Outside;
+pub(crate) use outside::Outside;
 use queue::Queue;
+use slots::{Begin, Threads};
 
 pub use blocking::blocking;
 pub use worker::yield_now;
@@ -65,13 +68,16 @@ pub(crate) struct Scheduler {
     idle: Box<Idle>,
     slab: Slab,
     blocking: BlockingThreads,
-    outside: SpinLock<Outside>,
+    outside: Outside,
     closing: AtomicBool,
     /// Roots that may still have tasks: one a worker, and the outside one.
     open: AtomicUsize,
-    /// Workers that have a thread: all, unless starting one failed.
-    running: AtomicUsize,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// How many workers were asked for. Slots beyond are spare.
+    core: usize,
+    threads: Threads,
+    plan: Plan,
+    /// For threads that are begun later.
+    this: Weak<Scheduler>,
 }
 
 /// What others see of a worker.
@@ -112,7 +118,15 @@ fn add(counter: &AtomicU64, n: u64) {
 /// How a runtime is to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    /// What the names of its threads begin with.
+    pub(crate) name: String,
+    /// Whether the thread of a single worker has a number behind that, too.
+    pub(crate) numbered: bool,
     pub(crate) workers: usize,
+    /// It begins with one worker, and gets another, up to `workers`, whenever work comes up while none rests.
+    pub(crate) elastic: bool,
+    /// How many there may be beyond `workers` while workers are stuck.
+    pub(crate) max_spare_workers: usize,
     pub(crate) stack_size: usize,
     pub(crate) max_blocking_threads: usize,
     pub(crate) seed: Option<u64>,
@@ -139,6 +153,8 @@ pub struct WorkerMetrics {
 pub struct Metrics {
     /// By number of worker.
     pub workers: Vec<WorkerMetrics>,
+    /// The same of spare workers: those that have been started so far because workers were stuck.
+    pub spare_workers: Vec<WorkerMetrics>,
     /// Threads for blocking calls that exist at present.
     pub blocking_threads: usize,
     /// Stacks in use by goroutines and idle fibers.
@@ -152,7 +168,8 @@ impl Scheduler {
         fiber::install_overflow_report();
         fiber::set_describe(describe::describe_current);
         let slab = Slab::new(plan.stack_size)?;
-        let homes: Vec<_> = (0..plan.workers).map(|_| pool::take()).collect();
+        let (slots, core, first) = plan.slots();
+        let homes: Vec<_> = (0..slots).map(|_| pool::take()).collect();
         let peer = |&home: &&'static Home| Peer {
             home,
             queue: Queue::new(),
@@ -160,51 +177,38 @@ impl Scheduler {
             exit: Exit(Message::new()),
             counters: Counters::default(),
         };
-        let scheduler = Arc::new(Scheduler {
+        let scheduler = Arc::new_cyclic(|this| Scheduler {
             schedule: Schedule { queue: intake::queue },
             peers: homes.iter().map(peer).collect(),
             global: Queue::new(),
-            idle: Idle::new(&homes),
+            idle: Idle::new(&homes, first, core),
             slab,
             blocking: BlockingThreads::new(plan.max_blocking_threads),
-            outside: SpinLock::new(Outside::new()),
+            outside: Outside::new(),
             closing: AtomicBool::new(false),
-            open: AtomicUsize::new(plan.workers + 1),
-            running: AtomicUsize::new(plan.workers),
-            threads: Mutex::new(Vec::with_capacity(plan.workers)),
+            open: AtomicUsize::new(first + 1),
+            core,
+            threads: Threads::new(),
+            plan: plan.clone(),
+            this: Weak::clone(this),
         });
-        for id in 0..plan.workers {
-            if let Err(error) = scheduler.start_worker(id, plan) {
-                scheduler.give_up(id);
+        for id in 0..first {
+            if let Err(error) = scheduler.begin(id, Begin::First) {
+                scheduler.give_up(first - id);
                 return Err(error);
             }
+        }
+        if let Err(error) = scheduler.start_monitor() {
+            scheduler.give_up(0);
+            return Err(error);
         }
         Ok(scheduler)
     }
 
-    fn start_worker(self: &Arc<Self>, id: usize, plan: &Plan) -> io::Result<()> {
-        // The worker's first stack is had here, so that a refusal is an error of the runtime's making.
-        let stack = self.slab.take().map_err(|refused| io::Error::new(io::ErrorKind::OutOfMemory, refused))?;
-        let scheduler = Arc::clone(self);
-        let (seed, steal_at_once) = (plan.seed.map(|seed| seed.wrapping_add(id as u64)), plan.steal_at_once);
-        let thread = std::thread::Builder::new()
-            .name(format!("throng-{id}"))
-            .spawn(move || worker::thread(scheduler, id, stack, seed, steal_at_once))?;
-        self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(thread);
-        Ok(())
-    }
-
-    /// Starting failed when `running` workers ran: ends those.
-    fn give_up(&self, running: usize) {
-        for id in running..self.peers.len() {
-            // Nobody is there to be nudged or to be told to exit.
-            let _ = self.idle.retire(id);
-            pool::give(self.peers[id].home);
-        }
-        // Relaxed: read by those who end the last root, after the fetch_sub below.
-        self.running.store(running, Ordering::Relaxed);
+    /// Starting failed, and `missing` workers have no thread: ends the others.
+    fn give_up(&self, missing: usize) {
         // AcqRel: as in `root_closed`. It is not the last: the outside root is open.
-        self.open.fetch_sub(self.peers.len() - running, Ordering::AcqRel);
+        self.open.fetch_sub(missing, Ordering::AcqRel);
         self.close();
         self.join_threads();
     }
@@ -221,7 +225,7 @@ impl Scheduler {
             return;
         }
         self.idle.wake_all();
-        if self.close_outside() {
+        if self.outside.close() {
             self.root_closed();
         }
     }
@@ -230,7 +234,9 @@ impl Scheduler {
     fn root_closed(&self) {
         // AcqRel: the last one sees all that the others did before.
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            for peer in &self.peers[..self.running.load(Ordering::Relaxed)] {
+            let begun = self.threads.end();
+            self.idle.call_monitor();
+            for peer in &self.peers[..begun] {
                 // SAFETY: `open` reaches zero once, so each exit is posted once; a worker lives until it is delivered.
                 unsafe { peer.home.push(NonNull::from(&peer.exit.0), worker::deliver_exit) };
             }
@@ -239,11 +245,7 @@ impl Scheduler {
 
     /// Step 5.
     pub(crate) fn join_threads(&self) {
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-        for thread in threads {
-            // A worker's panic is a bug of ours that has been reported by the panic hook.
-            let _ = thread.join();
-        }
+        self.threads.join();
         // Only now: until its end a task may make blocking calls.
         self.blocking.end();
     }
@@ -266,8 +268,11 @@ impl Scheduler {
             parked: read(&counters.parked),
             sleeps: read(&counters.sleeps) + read(&counters.naps),
         };
+        let started = &self.peers[..self.idle.started()];
+        let (workers, spare) = started.split_at(self.core.min(started.len()));
         Metrics {
-            workers: self.peers.iter().map(|peer| of(&peer.counters)).collect(),
+            workers: workers.iter().map(|peer| of(&peer.counters)).collect(),
+            spare_workers: spare.iter().map(|peer| of(&peer.counters)).collect(),
             blocking_threads: self.blocking.count(),
             stacks: self.slab.stats().live,
         }
@@ -281,6 +286,6 @@ impl Scheduler {
 
 impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scheduler").field("workers", &self.peers.len()).field("idle", &self.idle).finish_non_exhaustive()
+        f.debug_struct("Scheduler").field("workers", &self.core).field("idle", &self.idle).finish_non_exhaustive()
     }
 }

@@ -8,11 +8,12 @@ mod idle;
 #[path = "queue.rs"]
 mod queue;
 
-use loom::sync::Arc;
+use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use std::cell::Cell;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use crate::home::local::Local;
 use crate::home::{Home, Message, pool};
@@ -25,35 +26,62 @@ struct Model {
     queues: Vec<Queue<u32>>,
     /// Tasks not yet taken.
     left: AtomicUsize,
+    /// What becomes of a slot that is to get a thread: it gets one, or is refused.
+    threads: bool,
+    begun: Mutex<Vec<thread::JoinHandle<()>>>,
 }
 
 impl Model {
     fn new(workers: usize, tasks: usize) -> Arc<Model> {
-        let homes: Vec<_> = (0..workers).map(|_| pool::take()).collect();
-        let queues = (0..workers).map(|_| Queue::new()).collect();
-        Arc::new(Model { idle: Idle::new(&homes), homes, queues, left: AtomicUsize::new(tasks) })
+        Model::with_slots(workers, workers, true, tasks)
+    }
+
+    /// The first `workers` of the `slots` have threads.
+    fn with_slots(workers: usize, slots: usize, threads: bool, tasks: usize) -> Arc<Model> {
+        let homes: Vec<_> = (0..slots).map(|_| pool::take()).collect();
+        let queues = (0..slots).map(|_| Queue::new()).collect();
+        let idle = Idle::new(&homes, workers, slots);
+        Arc::new(Model { idle, homes, queues, left: AtomicUsize::new(tasks), threads, begun: Mutex::new(Vec::new()) })
     }
 
     /// A worker's push, into its own queue.
-    fn submit(&self, worker: usize) {
+    fn submit(self: &Arc<Self>, worker: usize) {
         if self.queues[worker].push(7) {
-            self.idle.wake_one();
+            self.wake_one();
+        }
+    }
+
+    fn wake_one(self: &Arc<Self>) {
+        let Some(slot) = self.idle.wake_one() else { return };
+        if self.threads {
+            let model = Arc::clone(self);
+            let thread = thread::spawn(move || model.work_as(slot, true));
+            self.begun.lock().unwrap().push(thread);
+        } else if self.idle.refuse(slot) && !self.leave_all_unwatched() {
+            self.wake_one();
+        }
+    }
+
+    fn join_begun(&self) {
+        loop {
+            let Some(thread) = self.begun.lock().unwrap().pop() else { return };
+            thread.join().unwrap();
         }
     }
 
     fn leave_all_unwatched(&self) -> bool {
-        self.queues.iter().all(Queue::leave_unwatched)
+        self.queues[..self.idle.started()].iter().all(Queue::leave_unwatched)
     }
 
-    fn rise(&self, worker: usize) {
+    fn rise(self: &Arc<Self>, worker: usize) {
         if self.idle.rise(worker) && !self.leave_all_unwatched() {
-            self.idle.wake_one();
+            self.wake_one();
         }
     }
 
     fn take(&self) -> bool {
         let mut loot = Vec::new();
-        for queue in &self.queues {
+        for queue in &self.queues[..self.idle.started()] {
             queue.steal(&mut loot, false);
             if !loot.is_empty() {
                 return true;
@@ -70,10 +98,15 @@ impl Model {
     }
 
     /// A worker that has no work of its own, until all tasks have been taken.
-    fn work(&self, worker: usize) {
+    fn work(self: &Arc<Self>, worker: usize) {
+        self.work_as(worker, false);
+    }
+
+    /// `noted`: it is the watcher already.
+    fn work_as(self: &Arc<Self>, worker: usize, mut noted: bool) {
         let home = self.homes[worker];
         let local = Local::new(home);
-        let mut noted = false;
+        self.idle.enter(worker);
         loop {
             local.read_mail();
             if self.left.load(Ordering::Acquire) == 0 {
@@ -87,6 +120,7 @@ impl Model {
             }
             noted = true;
             match self.idle.rest(worker) {
+                Rest::Away { .. } => unreachable!("all are on duty"),
                 Rest::Sleep => {
                     home.sleep(None);
                 }
@@ -159,6 +193,33 @@ fn loom_watcher_hands_over() {
         for worker in idle {
             worker.join().unwrap();
         }
+    });
+}
+
+/// An elastic pool: no worker rests, so the task gets a thread, which may find a second task and ask for the next.
+#[test]
+fn loom_slot_gets_a_thread() {
+    check(2, || {
+        let model = Model::with_slots(1, 3, true, 2);
+        model.submit(0);
+        model.submit(0);
+        model.join_begun();
+        assert_eq!(model.left.load(Ordering::Relaxed), 0);
+    });
+}
+
+/// The thread is refused while a worker runs dry, which takes the slot for the watcher and falls asleep: it must be woken instead.
+#[test]
+fn loom_slot_is_refused() {
+    check(3, || {
+        let model = Model::with_slots(2, 3, false, 1);
+        let idle = {
+            let model = Arc::clone(&model);
+            thread::spawn(move || model.work(1))
+        };
+        model.submit(0);
+        idle.join().unwrap();
+        assert_eq!(model.left.load(Ordering::Relaxed), 0);
     });
 }
 

@@ -96,7 +96,13 @@ impl<T> Queue<T> {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
+        self.len() == 0
+    }
+
+    /// A hint, exact for who holds the lock.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
     }
 
     /// The owner takes its newest task, and learns which it would get next, if no thief comes first.
@@ -154,6 +160,15 @@ impl<T> Queue<T> {
             }
         }
         Look { pushed: tasks.pushed, len: tasks.ring.len() }
+    }
+
+    /// The position of the oldest task: it changes when that is taken.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        if self.is_empty() {
+            return None;
+        }
+        let tasks = self.tasks.lock();
+        (!tasks.ring.is_empty()).then_some(tasks.head)
     }
 
     /// The last worker awake is about to sleep: from now on a push must wake somebody. `false`: there are tasks here, it must not sleep.
@@ -240,5 +255,22 @@ mod tests {
         assert!(queue.leave_unwatched());
         assert!(queue.push(3));
         assert!(!queue.push(4));
+    }
+
+    #[test]
+    fn the_oldest_is_known_by_its_position() {
+        let queue = Queue::new();
+        assert_eq!(queue.oldest(), None);
+        let _ = queue.push(1);
+        let _ = queue.push(2);
+        let first = queue.oldest();
+        let _ = queue.pop_newest();
+        assert_eq!(queue.oldest(), first, "what the owner takes is another");
+        let _ = queue.push(3);
+        steal(&queue, false);
+        assert_ne!(queue.oldest(), first);
+        assert!(queue.oldest().is_some());
+        queue.pop_oldest();
+        assert_eq!(queue.oldest(), None);
     }
 }

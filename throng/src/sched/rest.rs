@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::add;
 use super::idle::Rest;
 use super::queue::{AGE, Look};
+use super::slots::Begin;
 use super::worker::Worker;
 use crate::home::Woken;
 use crate::rng;
@@ -43,11 +44,12 @@ pub(super) struct Resting {
 }
 
 impl Resting {
-    pub(super) fn new(workers: usize) -> Resting {
+    pub(super) fn new(slots: usize, when: Begin) -> Resting {
         Resting {
-            noted: Cell::new(false),
+            // One that is begun late is the watcher from before its beginning.
+            noted: Cell::new(when == Begin::Late),
             quiet: Cell::new(0),
-            seen: (0..workers).map(|_| Cell::new(Seen::default())).collect(),
+            seen: (0..slots).map(|_| Cell::new(Seen::default())).collect(),
             // A worker may work from its first moment on, and rest with a burst behind it.
             tidy: Cell::new(false),
         }
@@ -76,6 +78,12 @@ impl Worker {
         match scheduler.idle.rest(self.id()) {
             Rest::Watch => self.watch(),
             Rest::Sleep => self.sleep(),
+            Rest::Away { hand_over } => {
+                if hand_over && !scheduler.leave_all_unwatched() {
+                    scheduler.wake_one();
+                }
+                self.sleep();
+            }
         }
     }
 
@@ -85,8 +93,9 @@ impl Worker {
         if self.resting.noted.get() {
             self.resting.noted.set(false);
             self.resting.tidy.set(false);
-            if self.scheduler().idle.rise(self.id()) && !self.leave_all_unwatched() {
-                self.scheduler().idle.wake_one();
+            let scheduler = self.scheduler();
+            if scheduler.idle.rise(self.id()) && !scheduler.leave_all_unwatched() {
+                scheduler.wake_one();
             }
         }
     }
@@ -111,12 +120,12 @@ impl Worker {
         let scheduler = self.scheduler();
         loop {
             let now = Instant::now();
-            if self.look_and_steal(now) || !scheduler.global.is_empty() || self.must_notice_closing() {
+            if self.look_and_steal(now) || !scheduler.global.is_empty() || self.must_notice_closing() || !self.is_on_duty() {
                 return;
             }
             if self.resting.quiet.get() >= QUIET_LOOKS {
                 self.resting.quiet.set(0);
-                if self.leave_all_unwatched() {
+                if scheduler.leave_all_unwatched() {
                     scheduler.idle.stop_watching(self.id());
                     self.sleep();
                     return;
@@ -135,7 +144,8 @@ impl Worker {
 
     /// Looks at every other worker's queue and takes from the first that has something to give. `true`: our own queue has got it.
     fn look_and_steal(&self, now: Instant) -> bool {
-        let peers = &self.scheduler().peers;
+        let scheduler = self.scheduler();
+        let peers = &scheduler.peers[..scheduler.idle.started()];
         let n = peers.len();
         let start = rng::below(n as u32) as usize;
         let mut quiet = true;
@@ -163,12 +173,5 @@ impl Worker {
         }
         self.resting.quiet.set(if quiet { self.resting.quiet.get() + 1 } else { 0 });
         false
-    }
-
-    /// From now on a push to any queue wakes somebody. `false`: one of them is not empty.
-    fn leave_all_unwatched(&self) -> bool {
-        let scheduler = self.scheduler();
-        scheduler.global.leave_unwatched()
-            && scheduler.peers.iter().all(|peer| peer.queue.leave_unwatched() && peer.woken.leave_unwatched())
     }
 }

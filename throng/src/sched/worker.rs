@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::rest::Resting;
+use super::slots::Begin;
 use super::{Counters, Peer, Scheduler, Unstarted, add};
 use crate::cancelled::Cancelled;
 use crate::fiber::{AltStack, Fiber, Stack};
@@ -36,8 +37,8 @@ use crate::home::Message;
 use crate::home::local::{self, Local};
 use crate::rng;
 use crate::task::children::Children;
-use crate::task::{self, Blocks, Header, Outgoing, Ran};
-use crate::waiter::Waiter;
+use crate::task::{self, Blocks, Header, Outgoing, Ran, Skip};
+use crate::waiter::{Waiter, permits};
 
 /// Every so many turns of the loop the oldest goroutine that has not started goes first.
 const FRESH_EVERY: u64 = 16;
@@ -82,6 +83,8 @@ pub(crate) struct Worker {
     /// Fresh tasks had to wait because there was no stack.
     starved: Cell<bool>,
     steal_at_once: bool,
+    /// Beyond the workers that were asked for: takes what is new only while it is on duty.
+    spare: bool,
     /// With a seed, the order of tasks is made erratic, to shake out assumptions about it.
     shaken: bool,
     pub(super) resting: Resting,
@@ -93,6 +96,17 @@ enum Next {
     /// Not started yet, or a coroutine whose turn it is.
     Fresh(NonNull<Header>),
     Nothing,
+}
+
+/// What came of starting a task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Started {
+    /// It may be gone.
+    Ended,
+    /// A coroutine that waits. Somebody else may have it by now.
+    Waits,
+    /// A coroutine that is to be queued again.
+    Again,
 }
 
 thread_local! {
@@ -107,21 +121,24 @@ pub(crate) fn on_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
 }
 
 /// A worker's thread, from its first to its last instruction.
-pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: Option<u64>, steal_at_once: bool) {
+pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: Begin) {
     // Without one an overflow is a plain SIGSEGV; not worth refusing to run for.
     let _alt_stack = AltStack::ensure();
+    scheduler.idle.enter(id);
+    let seed = scheduler.plan.seed.map(|seed| seed.wrapping_add(id as u64));
+    let steal_at_once = scheduler.plan.steal_at_once;
     if let Some(seed) = seed {
         rng::seed(seed);
     }
     let home = scheduler.peers[id].home;
-    let workers = scheduler.peers.len();
+    let slots = scheduler.peers.len();
     let worker = Worker {
         local: Local::new(home),
         id,
         stacks: UnsafeCell::new(Vec::new()),
         retire_to: Cell::new(None),
         root: Children::of_root(home, Arc::as_ptr(&scheduler).cast()),
-        root_counted: Cell::new(true),
+        root_counted: Cell::new(when == Begin::First),
         root_closing: Cell::new(false),
         blocks: Blocks::new(),
         outgoing: Outgoing::new(),
@@ -136,8 +153,9 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, seed: O
         exiting: Cell::new(false),
         starved: Cell::new(false),
         steal_at_once,
+        spare: id >= scheduler.core,
         shaken: seed.is_some(),
-        resting: Resting::new(workers),
+        resting: Resting::new(slots, when),
         loot: UnsafeCell::new(Vec::new()),
         scheduler,
     };
@@ -178,7 +196,13 @@ pub fn yield_now() -> Result<(), Cancelled> {
     on_worker(|worker| match worker {
         Some(worker) if !worker.local.is_thread() && !crate::waiter::unwinding() => {
             check(worker)?;
-            worker.step_back();
+            if worker.local.limit().get().is_null() {
+                worker.step_back();
+            } else {
+                let held = permits::give_up(&worker.local);
+                worker.step_back();
+                permits::take_again(&worker.local, held);
+            }
             check(worker)
         }
         _ => {
@@ -193,6 +217,10 @@ impl Worker {
     #[inline]
     pub(crate) fn scheduler(&self) -> &Scheduler {
         &self.scheduler
+    }
+
+    pub(crate) fn shared_scheduler(&self) -> Arc<Scheduler> {
+        Arc::clone(&self.scheduler)
     }
 
     #[inline]
@@ -216,6 +244,12 @@ impl Worker {
 
     pub(super) fn steals_at_once(&self) -> bool {
         self.steal_at_once
+    }
+
+    /// Whether it takes tasks from outside and from others.
+    #[inline]
+    pub(super) fn is_on_duty(&self) -> bool {
+        !self.spare || self.scheduler.idle.is_on_duty(self.id)
     }
 
     pub(super) fn is_starved(&self) -> bool {
@@ -331,6 +365,9 @@ impl Worker {
 
     /// Takes the oldest submission from outside.
     fn pop_outside(&self) -> Option<Unstarted> {
+        if !self.is_on_duty() {
+            return None;
+        }
         let task = self.scheduler.global.pop_oldest()?;
         // It may be a child of ours, started by a thread that is no worker: its announcement was pushed before the task, but perhaps after we last read our mail, and
         // must be read before its end (`children.rs`).
@@ -399,17 +436,46 @@ impl Worker {
     /// Starts a goroutine on the running fiber, its home from now on, and returns when it has ended; or gives a coroutine a turn.
     #[inline]
     fn start(&self, task: NonNull<Header>) {
-        add(&self.counters().started, 1);
         // SAFETY: taken from a queue, so it is ours to start.
         let header = unsafe { task.as_ref() };
+        if header.is_dispatched() {
+            self.start_dispatched(task, header);
+        } else if self.start_plainly(task, header) == Started::Again {
+            self.enqueue_woken(task);
+        }
+    }
+
+    /// Starts one that was sent here by a dispatcher.
+    #[cold]
+    fn start_dispatched(&self, task: NonNull<Header>, header: &Header) {
+        let visitor = header.is_visitor();
+        let mut started = Started::Ended;
+        let mut start = || started = self.start_plainly(task, header);
+        match header.permits() {
+            Some(permits) => permits.hold(&self.local, start),
+            None => start(),
+        }
+        match started {
+            Started::Ended if visitor => self.scheduler.visitor_left(task),
+            // SAFETY: ours to queue.
+            Started::Again => unsafe { task::queue_again(task) },
+            Started::Ended | Started::Waits => {}
+        }
+    }
+
+    #[inline(always)]
+    fn start_plainly(&self, task: NonNull<Header>, header: &Header) -> Started {
+        add(&self.counters().started, 1);
         header.waiter.settle(self.local.home());
         header.waiter.fiber().set(Some(self.local.fibers().running()));
         let skip = header.is_to_be_skipped();
         self.local.set_current(&header.waiter);
         // SAFETY: started once, or a coroutine's turn, on its fiber, as the current waiter.
-        let ran = unsafe { task::run(task, skip) };
+        let ran = unsafe { task::run(task, if skip { Skip::IfFirst } else { Skip::No }) };
         if ran == Ran::Pending {
-            return self.pause(task);
+            self.local.set_current(ptr::null());
+            // SAFETY: the turn was ours.
+            return if unsafe { task::pause(task) } { Started::Again } else { Started::Waits };
         }
         header.end_turns();
         let end_of_run = || self.local.set_current(ptr::null());
@@ -419,16 +485,7 @@ impl Worker {
             // SAFETY: as above.
             None => unsafe { self.scheduler.finish_outside(task, ran, end_of_run) },
         }
-    }
-
-    /// A coroutine's turn is over.
-    #[inline]
-    fn pause(&self, task: NonNull<Header>) {
-        self.local.set_current(ptr::null());
-        // SAFETY: the turn was ours.
-        if unsafe { task::pause(task) } {
-            self.enqueue_woken(task);
-        }
+        Started::Ended
     }
 
     /// Takes tasks from another worker's queue into ours.

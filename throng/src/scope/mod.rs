@@ -13,10 +13,12 @@
 //! | `failures.rs` | what is kept of failures |
 //! | `child.rs` | starting a child, what its result means to the scope |
 //! | `handle.rs` | a child's handle |
+//! | `on.rs` | a closure run elsewhere: a scope with one child |
 
 mod child;
 mod failures;
 mod handle;
+mod on;
 mod supervisor;
 
 use std::any::Any;
@@ -39,6 +41,7 @@ pub use child::{Outcomes, ScopeTask, ScopedCompletable};
 use failures::Store;
 pub use failures::{ChildFailure, Failures, HowFailed};
 pub use handle::{ScopedJoinHandle, ScopedJoining};
+pub use on::{OnError, on};
 pub use supervisor::{Fallible, Supervisor, SupervisorTask, supervisor};
 
 /// Runs `f` with a [`Scope`] to start goroutines in, which may borrow from the calling frame, and returns when `f` *and all of them* have ended.

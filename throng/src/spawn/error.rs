@@ -15,6 +15,7 @@ pub(super) enum Refusal {
     Memory(usize),
     ShutDown,
     Runtime(std::sync::Arc<std::io::Error>),
+    CoroutinesOnly,
 }
 
 impl SpawnError {
@@ -44,7 +45,8 @@ impl fmt::Display for SpawnError {
         match &self.0 {
             Refusal::Stacks(refused) => refused.fmt(f),
             Refusal::Memory(size) => write!(f, "out of memory: the allocator refused {size} bytes for a task"),
-            Refusal::ShutDown => f.write_str("the runtime has been shut down"),
+            Refusal::ShutDown => f.write_str("the runtime, or the dispatcher, has been shut down"),
+            Refusal::CoroutinesOnly => f.write_str("another executor's dispatcher runs coroutines only, not goroutines"),
             Refusal::Runtime(error) => write!(f, "the default runtime could not be started: {error}"),
         }
     }

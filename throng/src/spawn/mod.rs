@@ -1,6 +1,7 @@
 //! Starting goroutines, and waiting for what comes of them.
 
 mod completable;
+mod dispatched;
 mod error;
 mod handle;
 mod joining;
@@ -16,7 +17,7 @@ use crate::panics::Caught;
 use crate::rt;
 use crate::sched::{Scheduler, Worker, on_worker};
 use crate::task::children::Children;
-use crate::task::{self, Header, Outcome, Ran, Report, Spec};
+use crate::task::{self, Header, Outcome, Ran, Report, Schedule, Spec};
 use crate::unseen::drop_unseen;
 pub use completable::{Completable, completable};
 pub(crate) use completable::{Promise, promise};
@@ -220,9 +221,9 @@ where
     R: Report,
 {
     // SAFETY: by contract.
-    let make = |spec, _: &Scheduler| unsafe { task::create(spec, report, f) };
+    let make = |spec, _| unsafe { task::create(spec, report, f) };
     // SAFETY: by contract.
-    unsafe { start_made(options, site, owner, place, make) }
+    unsafe { start_made(options, site, owner, place, Kind::Goroutine, make) }
 }
 
 /// `start`, of a coroutine.
@@ -243,9 +244,16 @@ where
     R: Report,
 {
     // SAFETY: by contract.
-    let make = |spec, scheduler: &Scheduler| unsafe { task::create_coroutine(spec, report, future, scheduler.schedule()) };
+    let make = |spec, schedule| unsafe { task::create_coroutine(spec, report, future, schedule) };
     // SAFETY: by contract.
-    unsafe { start_made(options, site, owner, place, make) }
+    unsafe { start_made(options, site, owner, place, Kind::Coroutine, make) }
+}
+
+/// The two kinds of task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Goroutine,
+    Coroutine,
 }
 
 /// Has a task made and hands it to the scheduler.
@@ -258,16 +266,21 @@ unsafe fn start_made<T>(
     site: &'static Location<'static>,
     owner: Option<&Children>,
     place: Place<'_>,
-    make: impl FnOnce(Spec, &Scheduler) -> Result<NonNull<Header>, SpawnError>,
+    kind: Kind,
+    make: impl FnOnce(Spec, NonNull<Schedule>) -> Result<NonNull<Header>, SpawnError>,
 ) -> Result<JoinHandle<T>, SpawnError> {
+    let how = options.how();
+    let (spec, dispatcher) = options.spec(site);
+    if let Some(dispatcher) = dispatcher {
+        // SAFETY: by contract.
+        return unsafe { dispatched::start(spec, how, kind, owner, &dispatcher, make) };
+    }
     on_worker(|worker| {
-        let how = options.how();
-        let spec = options.spec(site);
         if let Some(worker) = worker.filter(|worker| place.is_at(worker.scheduler())) {
             if let Some(refused) = worker.scheduler().out_of_stacks() {
                 return Err(SpawnError(Refusal::Stacks(refused)));
             }
-            let task = make(spec, worker.scheduler())?;
+            let task = make(spec, worker.scheduler().schedule())?;
             // SAFETY: new, so this is its one handle.
             let handle = unsafe { JoinHandle::new(task) };
             if how == Start::Queued {
@@ -286,17 +299,17 @@ unsafe fn start_made<T>(
         if let Some(refused) = scheduler.out_of_stacks() {
             return Err(SpawnError(Refusal::Stacks(refused)));
         }
-        let task = make(spec, scheduler)?;
+        let task = make(spec, scheduler.schedule())?;
         // SAFETY: new, so this is its one handle.
         let handle = unsafe { JoinHandle::new(task) };
         if how.is_put_off() {
-            set_launch(task, scheduler);
+            set_launch(task, scheduler.schedule());
         }
         match owner {
             // SAFETY: new; the owner waits for it.
             Some(owner) => local::with(|local| unsafe { owner.adopt(task, local) }),
             // SAFETY: new.
-            None => unsafe { scheduler.admit(task) }.inspect_err(|_| {
+            None => unsafe { scheduler.outside().admit(task) }.inspect_err(|_| {
                 // SAFETY: never queued: it is run here, without its closure, so that its handle can let go of it.
                 unsafe { task::discard(task) };
             })?,
@@ -316,7 +329,7 @@ unsafe fn start_otherwise(task: NonNull<Header>, how: Start, owner: Option<&Chil
         // SAFETY: by contract.
         Start::Queued | Start::Atomic => unsafe { worker.spawn(task, owner) },
         Start::Lazy | Start::Promise => {
-            set_launch(task, worker.scheduler());
+            set_launch(task, worker.scheduler().schedule());
             // SAFETY: by contract.
             unsafe { worker.adopt(task, owner) };
         }
@@ -329,9 +342,9 @@ unsafe fn start_otherwise(task: NonNull<Header>, how: Start, owner: Option<&Chil
 }
 
 /// The task is to be queued when somebody wants it.
-fn set_launch(task: NonNull<Header>, scheduler: &Scheduler) {
+fn set_launch(task: NonNull<Header>, schedule: NonNull<Schedule>) {
     // SAFETY: new, so alive.
-    unsafe { task.as_ref() }.set_launch(scheduler.schedule());
+    unsafe { task.as_ref() }.set_launch(schedule);
 }
 
 impl Place<'_> {

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::context::{Context, ContextLocal, inherited};
+use crate::dispatch::Dispatcher;
 use crate::handler::ExceptionHandler;
 use crate::task::{ATOMIC, INHERITED, Name, PROMISE, Spec};
 
@@ -45,6 +46,21 @@ impl Options {
         Options { name: Some(Arc::new(Name(name.into()))), ..Options::default() }
     }
 
+    /// Without the dispatcher that it would inherit.
+    pub(crate) fn undispatched() -> Options {
+        Options::default().no_dispatcher()
+    }
+
+    pub(crate) fn no_dispatcher(mut self) -> Options {
+        let context = self.context.take().unwrap_or_else(inherited);
+        self.context = Some(Dispatcher::unset_in(&context));
+        self
+    }
+
+    pub(crate) fn dispatcher(&mut self, dispatcher: &Dispatcher) {
+        self.change(|context| dispatcher.set_in(context));
+    }
+
     pub(crate) fn name(&mut self, name: String) {
         let name = Arc::new(Name(name.into_boxed_str()));
         self.change(|context| context.with(&NAME, Arc::clone(&name)));
@@ -72,16 +88,22 @@ impl Options {
         self.start
     }
 
+    /// The specification of the task, and its dispatcher, if it has one of its own.
     #[inline(always)]
-    pub(crate) fn spec(self, site: &'static Location<'static>) -> Spec {
+    pub(crate) fn spec(self, site: &'static Location<'static>) -> (Spec, Option<Dispatcher>) {
         let context = self.context.unwrap_or_else(inherited);
         if self.start == Start::Queued && self.name.is_none() && context.is_empty() {
-            return Spec { site, name: None, context, flags: 0, undecided: false };
+            return (Spec { site, name: None, context, flags: 0, undecided: false }, None);
         }
         Self::special(self.name, context, self.start, site)
     }
 
-    fn special(mut name: Option<Arc<Name>>, context: Context, start: Start, site: &'static Location<'static>) -> Spec {
+    fn special(
+        mut name: Option<Arc<Name>>,
+        context: Context,
+        start: Start,
+        site: &'static Location<'static>,
+    ) -> (Spec, Option<Dispatcher>) {
         let mut flags = match start {
             Start::Queued | Start::Lazy => 0,
             Start::Atomic | Start::Undispatched => ATOMIC,
@@ -93,7 +115,9 @@ impl Options {
                 flags |= INHERITED;
             }
         }
-        Spec { site, name, context, flags, undecided: start.is_put_off() }
+        // A promise runs nowhere.
+        let dispatcher = if start == Start::Promise { None } else { Dispatcher::in_context(&context) };
+        (Spec { site, name, context, flags, undecided: start.is_put_off() }, dispatcher)
     }
 }
 
@@ -115,6 +139,23 @@ macro_rules! task_options {
         /// Gives it an [`ExceptionHandler`](crate::ExceptionHandler), for its own failure and for those of the tasks started by it, and by those.
         pub fn handler(mut self, handler: crate::ExceptionHandler) -> Self {
             self.options.handler(handler);
+            self
+        }
+
+        /// Has it run there. The tasks started by it, and by those, inherit the dispatcher. Started `undispatched`, it begins there all the same.
+        ///
+        /// Kotlin's `launch(dispatcher)`.
+        ///
+        /// ```
+        /// use throng::dispatch::io;
+        ///
+        /// throng::run(|| {
+        ///     let reader = throng::task().on(&io()).go(|| std::fs::read_to_string("Cargo.toml"));
+        ///     assert!(reader.join().unwrap().unwrap().contains("throng"));
+        /// });
+        /// ```
+        pub fn on(mut self, dispatcher: &crate::Dispatcher) -> Self {
+            self.options.dispatcher(dispatcher);
             self
         }
 

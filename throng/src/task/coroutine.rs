@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 use super::body::{Body, Report, Spec, Task, drop_outcome, header, take};
 use super::turns::{Schedule, Turns, borrowed_waker};
-use super::{COROUTINE, Header, Outcome, Ran, Vtable, block};
+use super::{COROUTINE, Header, Outcome, Ran, Skip, Vtable, block};
 use crate::panics::Caught;
 use crate::spawn::SpawnError;
 
@@ -51,8 +51,8 @@ where
     Ok(place.cast())
 }
 
-/// Gives it a turn. With `skip`, if it is the first, the future is only dropped.
-unsafe fn turn<F, R>(task: NonNull<Header>, skip: bool) -> Ran
+/// Gives it a turn; or only drops the future.
+unsafe fn turn<F, R>(task: NonNull<Header>, skip: Skip) -> Ran
 where
     F: Future<Output = R::Returned>,
     R: Report,
@@ -60,8 +60,15 @@ where
     let waker = borrowed_waker(task);
     // SAFETY: the vtable is its type's; the runtime's reference keeps it.
     let task = unsafe { task.cast::<Task<Turns, F, R>>().as_ref() };
-    let skip = task.kind.begin() && skip;
+    let first = task.kind.begin();
+    let skip = match skip {
+        Skip::No => false,
+        Skip::IfFirst => first,
+        Skip::All => true,
+    };
     let place = task.body.get().cast::<F>();
+    // A cancellation that comes during the turn wakes it for another one, so that whatever waits by then is told.
+    let cancelled = task.header.waiter.is_task_cancelled();
     let mut polled = Ok(None);
     if !skip {
         renew_budget();
@@ -71,7 +78,7 @@ where
         let future = unsafe { Pin::new_unchecked(future) };
         polled = match catch_unwind(AssertUnwindSafe(|| future.poll(&mut Context::from_waker(&waker)))) {
             Ok(Poll::Ready(value)) => Ok(Some(value)),
-            Ok(Poll::Pending) if !task.header.is_to_be_cut_off(&task.kind) => return Ran::Pending,
+            Ok(Poll::Pending) if !cancelled || task.kind.is_shielded() => return Ran::Pending,
             Ok(Poll::Pending) => Ok(None),
             Err(payload) => Err(payload),
         };

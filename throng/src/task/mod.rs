@@ -40,11 +40,13 @@ use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use crate::cause::Cause;
 use crate::lock::{SpinGuard, SpinLock};
 use crate::panics::Caught;
 use crate::waiter::Waiter;
+use crate::waiter::permits::{PERMITS, Permits};
 use crate::waitq::WaitQueue;
 use about::About;
 pub(crate) use block::{Blocks, free};
@@ -55,7 +57,7 @@ pub(crate) use list::List;
 use list::Siblings;
 pub(crate) use outgoing::{Outgoing, finish, finish_away};
 use turn_word::WAKERS;
-pub(crate) use turns::{Schedule, ShieldedPart, Why, gives_way, pause};
+pub(crate) use turns::{Schedule, ShieldedPart, Why, gives_way, pause, queue_again};
 
 const HANDLE: u32 = 1 << 1;
 const RUNTIME: u32 = 1 << 2;
@@ -67,6 +69,9 @@ const FAILED: u32 = 1 << 9;
 const HANDLERS: u32 = 1 << 10;
 /// Its body is a future.
 const COROUTINE: u32 = 1 << 11;
+/// It needs permits to run, or is a child of another scheduler's scope: a dispatcher has sent it.
+pub(crate) const LIMITED: u32 = 1 << 13;
+pub(crate) const VISITOR: u32 = 1 << 14;
 /// Its end takes more than the usual.
 const WATCHED: u32 = JOBS | HANDLERS | WAKERS;
 /// Who may keep the block besides the runtime.
@@ -102,13 +107,23 @@ pub(crate) struct Name(pub(crate) Box<str>);
 
 /// What is known of a task's closure and value once their types are forgotten.
 struct Vtable {
-    /// Consumes the closure, running it or, if `skip`, only dropping it, and puts the outcome in its place; gives a coroutine a turn.
-    run: unsafe fn(NonNull<Header>, skip: bool) -> Ran,
+    /// Consumes the closure, running it or, if it is skipped, only dropping it, and puts the outcome in its place; gives a coroutine a turn.
+    run: unsafe fn(NonNull<Header>, Skip) -> Ran,
     /// Moves the `Outcome<T>` to the given place.
     take: unsafe fn(NonNull<Header>, *mut ()),
     /// Drops the outcome where it lies.
     drop_outcome: unsafe fn(NonNull<Header>),
     layout: std::alloc::Layout,
+}
+
+/// Whether a task's code is left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Skip {
+    No,
+    /// Unless it is a coroutine that has begun.
+    IfFirst,
+    /// Whatever it is: nobody will run it.
+    All,
 }
 
 /// How a run ended.
@@ -190,6 +205,25 @@ impl Header {
         self.waiter.has_met_cancellation() && self.is_cancelled()
     }
 
+    /// Whether a dispatcher has sent it.
+    #[inline]
+    pub(crate) fn is_dispatched(&self) -> bool {
+        self.join.flags() & (LIMITED | VISITOR) != 0
+    }
+
+    /// Whether it is the child of a scope of another runtime, or of none.
+    pub(crate) fn is_visitor(&self) -> bool {
+        self.join.flags() & VISITOR != 0
+    }
+
+    /// The permits it needs to run. For whoever is about to run it.
+    pub(crate) fn permits(&self) -> Option<Arc<Permits>> {
+        if self.join.flags() & LIMITED == 0 {
+            return None;
+        }
+        self.waiter.context().get().peek(&PERMITS, |permits| permits.cloned().flatten())
+    }
+
     /// Whether its body must not be run any more.
     #[inline]
     pub(crate) fn is_to_be_skipped(&self) -> bool {
@@ -225,7 +259,7 @@ pub(crate) fn prefetch(task: NonNull<Header>) {
 /// # Safety
 /// Called once, or for each turn of a coroutine, on the fiber the task was settled on, as the current waiter of the thread.
 #[inline]
-pub(crate) unsafe fn run(task: NonNull<Header>, skip: bool) -> Ran {
+pub(crate) unsafe fn run(task: NonNull<Header>, skip: Skip) -> Ran {
     // SAFETY: not run yet, so the runtime's reference keeps it.
     let vtable = unsafe { task.as_ref() }.vtable;
     // SAFETY: by contract; the closure is in place (K1).
@@ -353,7 +387,7 @@ pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
 /// The task is new, and known to nobody but the caller and its handle.
 pub(crate) unsafe fn discard(task: NonNull<Header>) {
     // SAFETY: never queued, so this is its one run.
-    unsafe { run(task, true) };
+    unsafe { run(task, Skip::All) };
     // SAFETY: the runtime's reference keeps it.
     unsafe { task.as_ref() }.end_turns();
     // SAFETY: just run.

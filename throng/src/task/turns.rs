@@ -89,7 +89,7 @@ impl Turns {
     }
 
     /// Whether a part of it is shielded.
-    fn is_shielded(&self) -> bool {
+    pub(super) fn is_shielded(&self) -> bool {
         // Relaxed: changed by its own turns; a part that has moved elsewhere says so when it likes.
         self.shields.load(Ordering::Relaxed) != 0
     }
@@ -109,11 +109,6 @@ impl Header {
     /// Whether it is a coroutine.
     pub(crate) fn is_coroutine(&self) -> bool {
         self.join.flags() & COROUTINE != 0
-    }
-
-    /// Whether a coroutine that waits for something is to be ended where it is.
-    pub(super) fn is_to_be_cut_off(&self, turns: &Turns) -> bool {
-        self.is_cancelled() && !turns.is_shielded()
     }
 
     /// A coroutine is to have another turn. The caller knows it to be there.
@@ -146,6 +141,19 @@ pub(crate) unsafe fn pause(task: NonNull<Header>) -> bool {
     // SAFETY: by contract it is alive.
     let turns = unsafe { &(*task.cast::<Coroutine>().as_ptr()).turns };
     turns.pause()
+}
+
+/// Queues a coroutine that has been paused and is to have another turn, where it belongs.
+///
+/// # Safety
+/// The coroutine is the caller's to queue.
+pub(crate) unsafe fn queue_again(task: NonNull<Header>) {
+    // SAFETY: by contract it is alive.
+    let turns = unsafe { &(*task.cast::<Coroutine>().as_ptr()).turns };
+    // SAFETY: it has not ended, so its schedule is there.
+    let queue = unsafe { turns.schedule.as_ref() }.queue;
+    // SAFETY: by contract.
+    unsafe { queue(task, turns.schedule, Why::Woken) };
 }
 
 // Wakers.

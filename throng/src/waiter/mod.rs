@@ -14,6 +14,7 @@
 mod level;
 #[cfg(all(test, loom))]
 mod loom_tests;
+pub(crate) mod permits;
 mod word;
 
 use std::cell::Cell;
@@ -274,6 +275,8 @@ impl Wait<'_> {
         if self.untold {
             self.waiter.cancel_scopes(self.local);
         }
+        // Of a limited task: others may run while it waits.
+        let held = if self.local.limit().get().is_null() { ptr::null() } else { permits::give_up(self.local) };
         match deadline {
             None => self.local.park(),
             Some(at) => {
@@ -282,7 +285,11 @@ impl Wait<'_> {
                 self.local.remove_alarm(key);
             }
         }
-        match self.waiter.word.cause() {
+        let cause = self.waiter.word.cause();
+        if !held.is_null() {
+            permits::take_again(self.local, held);
+        }
+        match cause {
             Cause::CANCELLED => Err(self.waiter.cancelled(self.local)),
             cause => Ok(cause),
         }

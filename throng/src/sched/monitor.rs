@@ -1,0 +1,158 @@
+//! The monitor: a thread that looks at the workers every few milliseconds, and sees to the work that stuck ones hold up.
+//!
+//! A worker is *stuck* when it is not at rest and its loop has not turned for 10 ms: it computes, or blocks its thread. What it has started stays on it. What it has not
+//! started an idle worker takes within 100 µs. The monitor is for when none is idle: it moves what has waited on a stuck worker, untouched by others, to the global queue, where
+//! every worker that turns comes by. If none turns, or nothing is taken from there either, a spare worker is put on duty: it is woken, or made. Spare workers step
+//! down, one a look, while there are more of them on duty than workers that are stuck.
+//!
+//! A goroutine that spawns a million others without parking is stuck by that measure, and its workers are well: what others keep taking from is left alone.
+//!
+//! Its other task is to have threads asked for again that were refused (`slots.rs`). It sleeps without a period while every worker rests.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::queue::Queue;
+use super::{Scheduler, Unstarted};
+
+/// How long a worker may be in one task before others take what it has not started.
+const STUCK_AFTER: Duration = Duration::from_millis(10);
+
+/// How often the monitor looks. A task that a stuck worker holds up waits for two of these at least, for three at most.
+const PERIOD: Duration = Duration::from_millis(5);
+
+struct Monitor {
+    scheduler: Arc<Scheduler>,
+    /// By number of worker.
+    seen: Vec<Seen>,
+    at_rest: Vec<bool>,
+    /// Of the global queue.
+    outside: Oldest,
+    loot: Vec<Unstarted>,
+}
+
+/// What was last seen of a worker.
+#[derive(Clone, Copy)]
+struct Seen {
+    ticks: u64,
+    /// It has had this number, and was not at rest, since then.
+    since: Instant,
+    fresh: Oldest,
+    woken: Oldest,
+}
+
+/// The task that would be taken from a queue next, by its position, and since when.
+#[derive(Clone, Copy)]
+struct Oldest {
+    task: Option<u64>,
+    since: Instant,
+}
+
+impl Oldest {
+    /// Looks again. `true`: it has waited for a period.
+    fn look(&mut self, queue: &Queue<Unstarted>, now: Instant) -> bool {
+        let task = queue.oldest();
+        if task != self.task || task.is_none() {
+            *self = Oldest { task, since: now };
+        }
+        now.saturating_duration_since(self.since) >= PERIOD
+    }
+}
+
+impl Scheduler {
+    /// Starts the monitor, if there is something for it to do.
+    pub(super) fn start_monitor(self: &Arc<Self>) -> io::Result<()> {
+        if !self.plan.elastic && self.plan.max_spare_workers == 0 {
+            return Ok(());
+        }
+        let outside = Oldest { task: None, since: Instant::now() };
+        let nothing = Seen { ticks: 0, since: outside.since, fresh: outside, woken: outside };
+        let seen = vec![nothing; self.peers.len()];
+        let monitor = Monitor { scheduler: Arc::clone(self), seen, at_rest: Vec::new(), outside, loot: Vec::new() };
+        let thread = std::thread::Builder::new().name(format!("{}-monitor", self.plan.name)).spawn(move || monitor.run())?;
+        self.threads.add(thread);
+        Ok(())
+    }
+}
+
+impl Monitor {
+    fn run(mut self) {
+        let scheduler = Arc::clone(&self.scheduler);
+        while !scheduler.threads.have_ended() {
+            self.look(Instant::now());
+            scheduler.idle.sleep_as_monitor(Instant::now() + PERIOD);
+        }
+    }
+
+    fn look(&mut self, now: Instant) {
+        let scheduler = Arc::clone(&self.scheduler);
+        let idle = &scheduler.idle;
+        let view = idle.view(&mut self.at_rest);
+        let mut stuck_on_duty = 0;
+        let mut moved = false;
+        for id in 0..view.started {
+            let (seen, peer) = (&mut self.seen[id], &scheduler.peers[id]);
+            let held_up = seen.fresh.look(&peer.queue, now) | seen.woken.look(&peer.woken, now);
+            if !self.is_stuck(id, now) {
+                continue;
+            }
+            if id < view.limit {
+                stuck_on_duty += 1;
+            }
+            if held_up && !view.somebody_comes {
+                self.move_outside(id);
+                moved = true;
+            }
+        }
+        let held_up = self.outside.look(&scheduler.global, now);
+        if view.refused {
+            idle.ask_again();
+        }
+        if moved || view.refused && !scheduler.leave_all_unwatched() {
+            scheduler.wake_one();
+        }
+        if scheduler.plan.elastic {
+            return;
+        }
+        let turning = view.limit.min(view.started) - stuck_on_duty;
+        if !view.somebody_comes && turning < scheduler.core && (held_up || moved && turning == 0) {
+            idle.extend_duty();
+            scheduler.wake_one();
+        } else if view.limit - scheduler.core > stuck_on_duty {
+            idle.reduce_duty();
+        }
+    }
+
+    fn is_stuck(&mut self, id: usize, now: Instant) -> bool {
+        // Relaxed: a count, and nothing is read by it.
+        let ticks = self.scheduler.peers[id].counters.ticks.load(Ordering::Relaxed);
+        let seen = &mut self.seen[id];
+        if self.at_rest[id] || seen.ticks != ticks {
+            (seen.ticks, seen.since) = (ticks, now);
+        }
+        now.saturating_duration_since(seen.since) >= STUCK_AFTER
+    }
+
+    /// Moves what a worker has not started, and its coroutines, to the global queue, the oldest first.
+    fn move_outside(&mut self, id: usize) {
+        let scheduler = Arc::clone(&self.scheduler);
+        self.move_queue(&scheduler.peers[id].woken);
+        self.move_queue(&scheduler.peers[id].queue);
+    }
+
+    fn move_queue(&mut self, queue: &Queue<Unstarted>) {
+        let global = &self.scheduler.global;
+        // As many as there are now: should the worker turn again and go on spawning, it is not chased.
+        let mut left = queue.len();
+        while left > 0 {
+            queue.steal(&mut self.loot, false);
+            if self.loot.is_empty() {
+                return;
+            }
+            left = left.saturating_sub(self.loot.len());
+            global.push_stolen(self.loot.drain(..));
+        }
+    }
+}
