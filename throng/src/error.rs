@@ -5,6 +5,7 @@ use std::fmt;
 use crate::cancel::Elapsed;
 use crate::cancelled::Cancelled;
 use crate::channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError};
+use crate::core::{SuspendError, WaitError};
 use crate::join::JoinError;
 use crate::scope::OnError;
 use crate::spawn::SpawnError;
@@ -30,7 +31,7 @@ use crate::spawn::SpawnError;
 pub enum Error {
     /// The task was cancelled.
     Cancelled,
-    /// A channel was closed.
+    /// A channel was closed, or another thing that was waited for.
     Closed,
     /// A time limit was reached.
     Elapsed,
@@ -38,6 +39,8 @@ pub enum Error {
     Join(JoinError),
     /// A dispatcher took no new task.
     Refused(SpawnError),
+    /// Nobody was left who could have resumed a [`suspend`](crate::core::suspend).
+    Abandoned,
 }
 
 impl From<Cancelled> for Error {
@@ -111,6 +114,25 @@ impl From<OnError> for Error {
     }
 }
 
+impl From<SuspendError> for Error {
+    fn from(error: SuspendError) -> Error {
+        match error {
+            SuspendError::Cancelled => Error::Cancelled,
+            SuspendError::Abandoned => Error::Abandoned,
+        }
+    }
+}
+
+/// The value is dropped.
+impl<V> From<WaitError<V>> for Error {
+    fn from(error: WaitError<V>) -> Error {
+        match error {
+            WaitError::Closed(_) => Error::Closed,
+            WaitError::Cancelled(_) => Error::Cancelled,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,6 +141,7 @@ impl fmt::Display for Error {
             Error::Elapsed => f.write_str("the time limit was reached"),
             Error::Join(error) => error.fmt(f),
             Error::Refused(error) => error.fmt(f),
+            Error::Abandoned => SuspendError::Abandoned.fmt(f),
         }
     }
 }

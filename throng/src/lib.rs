@@ -52,6 +52,7 @@
 //! | calls that block | [`blocking`], [`dispatch::io`] |
 //! | giving way | [`yield_now`] |
 //! | looking in | [`metrics`], [`Metrics`]; [`Runtime::stalls`], [`Stall`] |
+//! | making channels, locks and waiting calls of one's own | [`core`] |
 //!
 //! Everything that parks a goroutine blocks the thread when it is called on a plain thread. So channels, locks and scopes work between goroutines and threads, and [`go`] on a
 //! plain thread starts a default runtime.
@@ -141,6 +142,9 @@ mod waitq;
 // Layer 2: tasks.
 #[cfg(not(loom))]
 mod task;
+#[cfg(all(test, loom))]
+#[path = "task/model.rs"]
+mod task_model;
 // Layer 3: who runs what.
 #[cfg(not(loom))]
 mod sched;
@@ -169,6 +173,7 @@ mod scope;
 mod spawn;
 // Layer 6: meeting.
 pub mod channel;
+pub mod core;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]

@@ -33,6 +33,7 @@ mod list;
 mod outgoing;
 pub(crate) mod record;
 pub(crate) mod scope_record;
+mod turn_word;
 mod turns;
 
 use std::cell::Cell;
@@ -55,6 +56,7 @@ pub(crate) use coroutine::{create_coroutine, renew_budget, spend};
 pub(crate) use list::List;
 use list::Siblings;
 pub(crate) use outgoing::{Outgoing, finish, finish_away};
+use turn_word::WAKERS;
 pub(crate) use turns::{Schedule, ShieldedPart, Why, gives_way, pause, queue_again, wakes_current};
 
 const HANDLE: u32 = 1 << 1;
@@ -67,8 +69,6 @@ const FAILED: u32 = 1 << 9;
 const HANDLERS: u32 = 1 << 10;
 /// Its body is a future.
 const COROUTINE: u32 = 1 << 11;
-/// It is a coroutine for which there are wakers, or were (`turns.rs`).
-const WAKERS: u32 = 1 << 12;
 /// It needs permits to run, or is a child of another scheduler's scope: a dispatcher has sent it.
 pub(crate) const LIMITED: u32 = 1 << 13;
 pub(crate) const VISITOR: u32 = 1 << 14;

@@ -14,6 +14,8 @@
 //! ```
 //! **Who queues.** The wake that finds neither B nor N; or, if N has come during a turn, the pause that ends it. So a coroutine is in one queue at most, and is polled by one worker at a time.
 //!
+//! **The word** is a type of its own, in `turn_word.rs`.
+//!
 //! **Who frees.** The flag `WAKERS` of the `join` lock says that wakers may be there. It goes up with the first waker, and stays up until the task has ended and the last
 //! one has gone: whoever is later of the two takes it down.
 //!
@@ -26,16 +28,12 @@ use std::cell::Cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::{COROUTINE, Header, REFERENCES, WAKERS, free};
+use super::turn_word::TurnWord;
+use super::{COROUTINE, Header, REFERENCES, free};
 use crate::home::local::{self, Local};
-
-const BUSY: u64 = 1;
-const NOTIFIED: u64 = 1 << 1;
-const ENDED: u64 = 1 << 2;
-const WAKER: u64 = 1 << 8;
 
 /// Where a task is queued: the first thing in whatever queues tasks, with the function that does.
 #[repr(C)]
@@ -54,7 +52,7 @@ pub(crate) enum Why {
 
 /// See the module's header.
 pub(super) struct Turns {
-    word: AtomicU64,
+    word: TurnWord,
     schedule: NonNull<Schedule>,
     /// Parts of the future that cancellation must not cut off: how many.
     shields: AtomicU32,
@@ -73,41 +71,21 @@ struct Coroutine {
 
 impl Turns {
     pub(super) fn new(schedule: NonNull<Schedule>) -> Turns {
-        Turns { word: AtomicU64::new(BUSY), schedule, shields: AtomicU32::new(0), begun: Cell::new(false), gives_way: Cell::new(false) }
+        Turns { word: TurnWord::new(), schedule, shields: AtomicU32::new(0), begun: Cell::new(false), gives_way: Cell::new(false) }
     }
 
     /// A turn begins. Returns whether it is the first.
     #[inline]
     pub(super) fn begin(&self) -> bool {
-        // Relaxed: a wake that is missed here is found by `pause`.
-        let seen = self.word.load(Ordering::Relaxed);
-        if seen & NOTIFIED != 0 {
-            // Acquire pairs with the Release of `wake`: this turn sees what the waker did before.
-            if seen & BUSY == 0 {
-                self.word.fetch_sub(NOTIFIED - BUSY, Ordering::Acquire)
-            } else {
-                self.word.fetch_and(!NOTIFIED, Ordering::Acquire)
-            };
-        }
+        self.word.begin();
         !self.begun.replace(true)
     }
 
     /// A turn is over, and the task has not ended. `true`: it was woken meanwhile, or gives way, and is the caller's to queue. Else it may be gone when this returns.
     #[inline]
     fn pause(&self) -> bool {
-        if self.gives_way.take() {
-            // It keeps B, so whoever wakes it meanwhile does not queue it.
-            return true;
-        }
-        // Release pairs with the Acquire of the next `begin` by way of the wake; Acquire with the Release of a wake that came during the turn.
-        self.word.fetch_and(!BUSY, Ordering::AcqRel) & NOTIFIED != 0
-    }
-
-    /// Notes a wake. `true`: the caller is to queue it.
-    #[inline]
-    fn notify(&self) -> bool {
-        // Release pairs with `begin`; Acquire with `pause`: the turn before is over.
-        self.word.fetch_or(NOTIFIED, Ordering::AcqRel) & (BUSY | NOTIFIED) == 0
+        // Who gives way keeps B, so whoever wakes it meanwhile does not queue it.
+        self.gives_way.take() || self.word.pause()
     }
 
     /// Whether a part of it is shielded.
@@ -136,7 +114,7 @@ impl Header {
     /// A coroutine is to have another turn. The caller knows it to be there.
     pub(crate) fn wake_coroutine(&self) {
         if let Some(turns) = self.turns()
-            && turns.notify()
+            && turns.word.notify()
         {
             // SAFETY: it has not ended (T2), so its schedule is there.
             let queue = unsafe { turns.schedule.as_ref() }.queue;
@@ -148,15 +126,8 @@ impl Header {
     /// Its last turn is over, its future gone. Still with the runtime's reference.
     #[inline]
     pub(crate) fn end_turns(&self) {
-        let Some(turns) = self.turns() else { return };
-        // Acquire pairs with the Release of `drop_waker`. Without wakers there will be none (T3), and nobody else cares for the rest of the word.
-        let mut wakers = turns.word.load(Ordering::Acquire) / WAKER;
-        if wakers != 0 {
-            // AcqRel: either the last waker sees ENDED, or we see it gone.
-            wakers = turns.word.fetch_or(ENDED, Ordering::AcqRel) / WAKER;
-        }
-        if wakers == 0 && self.join.flags() & WAKERS != 0 {
-            *self.join.lock().flags() &= !WAKERS;
+        if let Some(turns) = self.turns() {
+            turns.word.end(&self.join);
         }
     }
 }
@@ -206,16 +177,7 @@ unsafe fn coroutine<'a>(waker: *const ()) -> &'a Coroutine {
 unsafe fn clone_waker(waker: *const ()) -> RawWaker {
     // SAFETY: by contract.
     let coroutine = unsafe { coroutine(waker) };
-    // Relaxed: whoever clones one has one, or has the turn.
-    let before = coroutine.turns.word.fetch_add(WAKER, Ordering::Relaxed);
-    if before >= 1 << 63 {
-        // As `Arc` does: so many cannot be there but by leaking them.
-        std::process::abort();
-    }
-    if before < WAKER && coroutine.header.join.flags() & WAKERS == 0 {
-        // The first, and the turn is not over before we return (T3).
-        *coroutine.header.join.lock().flags() |= WAKERS;
-    }
+    coroutine.turns.word.add_waker(&coroutine.header.join);
     RawWaker::new(waker, &WAKER_VTABLE)
 }
 
@@ -234,18 +196,8 @@ unsafe fn wake_by_ref(waker: *const ()) {
 unsafe fn drop_waker(waker: *const ()) {
     // SAFETY: by contract.
     let coroutine = unsafe { coroutine(waker) };
-    // AcqRel: what was done with the other wakers comes before the freeing; and see `end_turns`.
-    let before = coroutine.turns.word.fetch_sub(WAKER, Ordering::AcqRel);
-    if before / WAKER != 1 || before & ENDED == 0 {
-        return;
-    }
     let task = NonNull::from(coroutine).cast::<Header>();
-    let mut join = coroutine.header.join.lock();
-    *join.flags() &= !WAKERS;
-    let last = *join.flags() & REFERENCES == 0;
-    // Our last touch, if somebody else is still there.
-    drop(join);
-    if last {
+    if coroutine.turns.word.drop_waker(&coroutine.header.join, REFERENCES) {
         // SAFETY: nobody refers to it any more.
         unsafe { free(task) };
     }
