@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use throng::{Cancelled, Error, JoinError, Runtime, blocking, completable, go, scope, timeout, try_go, yield_now};
+use throng::{Cancelled, Error, JoinError, Runtime, blocking, completable, go, rendezvous, scope, timeout, try_go, yield_now};
 
 use crate::common::processes::{child_passes, is_child, threads};
 use crate::common::{OnPurpose, on_runtimes, panic_on_purpose, scaled, watched};
@@ -148,12 +148,17 @@ fn a_panic_in_a_call_fails_the_scope() {
             let siblings = AtomicUsize::new(0);
             let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 scope(|s| {
-                    s.go(|| {
+                    // Not cancelled before it has begun.
+                    let (begun, has_begun) = rendezvous::<()>();
+                    let siblings = &siblings;
+                    s.go(move || {
+                        begun.send(()).unwrap();
                         while yield_now().is_ok() {}
                         siblings.fetch_add(1, Ordering::Relaxed);
                     });
                     let steps = &mut steps;
                     s.go(move || {
+                        has_begun.recv().unwrap();
                         blocking(|| {
                             steps.push(1);
                             panic_on_purpose(3);
