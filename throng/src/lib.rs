@@ -49,6 +49,7 @@
 //! | errors | [`Error`] takes all of them; [`JoinError`], and those of [`channel`] |
 //! | calls that block | [`blocking`] |
 //! | giving way | [`yield_now`] |
+//! | other orders: as in Go, as in Kotlin | [`Policy`], [`policy`] |
 //! | looking in | [`metrics`], [`Metrics`] |
 //!
 //! Everything that parks a goroutine blocks the thread when it is called on a plain thread. So channels, locks and scopes work between goroutines and threads, and [`go`] on a
@@ -151,6 +152,8 @@ mod job;
 #[cfg(not(loom))]
 mod join;
 #[cfg(not(loom))]
+pub mod policy;
+#[cfg(not(loom))]
 mod rt;
 #[cfg(not(loom))]
 mod unseen;
@@ -190,7 +193,9 @@ pub use join::{JoinError, Panic};
 #[cfg(not(loom))]
 pub use rt::{Builder, Runtime, metrics, run};
 #[cfg(not(loom))]
-pub use sched::{Metrics, WorkerMetrics, blocking, yield_now};
+pub use sched::policy::{Policy, PolicyBuilder};
+#[cfg(not(loom))]
+pub use sched::{Metrics, PolicyMetrics, WorkerMetrics, blocking, yield_now};
 #[cfg(not(loom))]
 pub use scope::{
     ChildFailure, Failures, Fallible, HowFailed, Outcomes, Scope, ScopeTask, ScopedCompletable, ScopedJoinHandle, Supervisor,

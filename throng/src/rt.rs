@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::home::local;
 use crate::join::JoinError;
+use crate::sched::policy::Policy;
 use crate::sched::{Metrics, Plan, Scheduler, on_worker};
 use crate::spawn::{JoinHandle, NoScope, Options, Place, SpawnError, start};
 use crate::waiter::{Heeds, unwinding};
@@ -74,7 +75,14 @@ impl Runtime {
     /// Begins the description of a runtime.
     pub fn builder() -> Builder {
         Builder {
-            plan: Plan { workers: 0, stack_size: STACK_SIZE, max_blocking_threads: MAX_BLOCKING_THREADS, seed: None, steal_at_once: false },
+            plan: Plan {
+                workers: 0,
+                stack_size: STACK_SIZE,
+                max_blocking_threads: MAX_BLOCKING_THREADS,
+                seed: None,
+                steal_at_once: false,
+                policy: Policy::throng(),
+            },
         }
     }
 
@@ -193,6 +201,20 @@ impl Builder {
     /// How many [`blocking`](crate::blocking) calls may run at once, each on a thread of its own; 512 by default.
     pub fn max_blocking_threads(mut self, threads: usize) -> Builder {
         self.plan.max_blocking_threads = threads;
+        self
+    }
+
+    /// In which order workers run goroutines, and how they come by those of others: [`Policy::throng`] by default, [`Policy::go`], [`Policy::kotlin`], or one of your own.
+    ///
+    /// ```
+    /// use throng::{Policy, Runtime};
+    ///
+    /// let runtime = Runtime::builder().policy(Policy::kotlin()).build()?;
+    /// assert_eq!(runtime.run(|| 1 + 1), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn policy(mut self, policy: Policy) -> Builder {
+        self.plan.policy = policy;
         self
     }
 

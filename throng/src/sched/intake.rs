@@ -44,13 +44,18 @@ impl Worker {
             return self.enqueue(task);
         }
         self.at_once.set(Some(task));
+        if let Some(order) = self.order() {
+            return self.step_aside_by_policy(order);
+        }
         self.ready_first.set(true);
         self.local().step_aside();
     }
 
     #[inline]
     pub(crate) fn enqueue(&self, task: NonNull<Header>) {
-        if self.peer().queue.push(Unstarted(task)) {
+        if let Some(order) = self.order() {
+            self.put(order, task);
+        } else if self.peer().queue.push(Unstarted(task)) {
             self.scheduler().idle.wake_one();
         }
     }

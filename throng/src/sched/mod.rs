@@ -5,6 +5,9 @@
 //! | `worker.rs` | a thread that runs goroutines: the loop, the switch, the order in which tasks run |
 //! | `fibers.rs` | its fibers, and the trunk that resumes them |
 //! | `intake.rs` | how new goroutines come to a worker |
+//! | `policy/` | other orders than throng's own: what can be chosen |
+//! | `order.rs`, `line.rs`, `slot.rs` | a worker's order under such a policy |
+//! | `by_policy.rs`, `search.rs` | what a worker does with it; looking for work by its rules |
 //! | `rest.rs` | what a worker does that has nothing to do: watch, steal, sleep, tidy up |
 //! | `queue.rs` | goroutines that have not started: owner's end, thieves' end, age |
 //! | `idle.rs`, `README.md` | who sleeps, who must be woken, and why no wake-up is lost |
@@ -17,13 +20,21 @@
 //! meanwhile, so `open` reaches zero once.
 
 mod blocking;
+mod by_policy;
 mod describe;
 mod fibers;
 mod idle;
 mod intake;
+mod line;
+mod order;
+#[cfg(test)]
+mod order_tests;
 mod outside;
+pub(crate) mod policy;
 mod queue;
 mod rest;
+mod search;
+mod slot;
 mod worker;
 
 use std::fmt;
@@ -40,15 +51,21 @@ use crate::task::Header;
 use blocking::BlockingThreads;
 use idle::Idle;
 use outside::Outside;
+use policy::{Counts, Policy};
 use queue::Queue;
+use search::Search;
 
 pub use blocking::blocking;
+pub use policy::PolicyMetrics;
 pub use worker::yield_now;
 pub(crate) use worker::{Worker, on_worker};
 
 /// A task on its way through queues.
 #[derive(Clone, Copy, Debug)]
 struct Unstarted(NonNull<Header>);
+
+// The lines of a queue go to and fro between threads: no more of them than need be.
+const _: () = assert!(size_of::<Queue<Unstarted>>() == 128);
 
 // SAFETY: whoever takes it out of a queue is the one to start it; a task's closure is `Send`.
 unsafe impl Send for Unstarted {}
@@ -59,6 +76,7 @@ pub(crate) struct Scheduler {
     /// Submissions from outside.
     global: Queue<Unstarted>,
     idle: Box<Idle>,
+    search: Search,
     slab: Slab,
     blocking: BlockingThreads,
     outside: SpinLock<Outside>,
@@ -77,6 +95,7 @@ struct Peer {
     queue: Queue<Unstarted>,
     exit: Exit,
     counters: Counters,
+    by_policy: Counts,
 }
 
 /// The message that ends a worker. Posted once.
@@ -111,6 +130,7 @@ pub(crate) struct Plan {
     pub(crate) max_blocking_threads: usize,
     pub(crate) seed: Option<u64>,
     pub(crate) steal_at_once: bool,
+    pub(crate) policy: Policy,
 }
 
 /// What is known of one worker so far. Counts are approximate while it runs.
@@ -125,6 +145,8 @@ pub struct WorkerMetrics {
     pub parked: u64,
     /// How often it slept for want of work.
     pub sleeps: u64,
+    /// How it came by what it ran, if the runtime has a [`Policy`](crate::Policy) of its own.
+    pub policy: PolicyMetrics,
 }
 
 /// What is known of a runtime so far.
@@ -147,11 +169,18 @@ impl Scheduler {
         fiber::set_describe(describe::describe_current);
         let slab = Slab::new(plan.stack_size)?;
         let homes: Vec<_> = (0..plan.workers).map(|_| pool::take()).collect();
-        let peer = |&home: &&'static Home| Peer { home, queue: Queue::new(), exit: Exit(Message::new()), counters: Counters::default() };
+        let peer = |&home: &&'static Home| Peer {
+            home,
+            queue: Queue::new(),
+            exit: Exit(Message::new()),
+            counters: Counters::default(),
+            by_policy: Counts::default(),
+        };
         let scheduler = Arc::new(Scheduler {
             peers: homes.iter().map(peer).collect(),
             global: Queue::new(),
             idle: Idle::new(&homes),
+            search: Search::new(),
             slab,
             blocking: BlockingThreads::new(plan.max_blocking_threads),
             outside: SpinLock::new(Outside::new()),
@@ -174,9 +203,10 @@ impl Scheduler {
         let stack = self.slab.take().map_err(|refused| io::Error::new(io::ErrorKind::OutOfMemory, refused))?;
         let scheduler = Arc::clone(self);
         let (seed, steal_at_once) = (plan.seed.map(|seed| seed.wrapping_add(id as u64)), plan.steal_at_once);
+        let knobs = plan.policy.knobs().cloned();
         let thread = std::thread::Builder::new()
             .name(format!("throng-{id}"))
-            .spawn(move || worker::thread(scheduler, id, stack, seed, steal_at_once))?;
+            .spawn(move || worker::thread(scheduler, id, stack, seed, steal_at_once, knobs))?;
         self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(thread);
         Ok(())
     }
@@ -242,17 +272,14 @@ impl Scheduler {
 
     pub(crate) fn metrics(&self) -> Metrics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let of = |counters: &Counters| WorkerMetrics {
+        let of = |Peer { counters, by_policy, .. }: &Peer| WorkerMetrics {
             started: read(&counters.started),
             stolen: read(&counters.stolen),
             parked: read(&counters.parked),
             sleeps: read(&counters.sleeps) + read(&counters.naps),
+            policy: by_policy.read(),
         };
-        Metrics {
-            workers: self.peers.iter().map(|peer| of(&peer.counters)).collect(),
-            blocking_threads: self.blocking.count(),
-            stacks: self.slab.stats().live,
-        }
+        Metrics { workers: self.peers.iter().map(of).collect(), blocking_threads: self.blocking.count(), stacks: self.slab.stats().live }
     }
 
     /// Whether the calling thread is one of this scheduler's: a worker, or one for blocking calls, whose end a worker's goroutine waits for.

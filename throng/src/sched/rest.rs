@@ -72,6 +72,14 @@ impl Worker {
             }
             spin_loop();
         }
+        if let Some(order) = self.order() {
+            if self.search(order) {
+                return;
+            }
+            if !self.is_noted() {
+                scheduler.search.rests();
+            }
+        }
         self.resting.noted.set(true);
         match scheduler.idle.rest(self.id()) {
             Rest::Watch => self.watch(),
@@ -84,11 +92,19 @@ impl Worker {
     pub(super) fn rise(&self) {
         if self.resting.noted.get() {
             self.resting.noted.set(false);
+            if self.order().is_some() {
+                self.scheduler().search.rises();
+            }
             self.resting.tidy.set(false);
             if self.scheduler().idle.rise(self.id()) && !self.leave_all_unwatched() {
                 self.scheduler().idle.wake_one();
             }
         }
+    }
+
+    /// Whether this worker rests, or has been woken and has not found anything yet.
+    pub(super) fn is_noted(&self) -> bool {
+        self.resting.noted.get()
     }
 
     fn sleep(&self) {
@@ -155,7 +171,11 @@ impl Worker {
                 seen.since = Some(now);
             }
             self.resting.seen[id].set(seen);
-            if look.len > 0 && self.steal_from(id, !stuck && !self.steals_at_once()) {
+            let take = || match self.order() {
+                None => self.steal_from(id, !stuck && !self.steals_at_once()),
+                Some(order) => self.steal_by_policy(order, id, true),
+            };
+            if look.len > 0 && take() {
                 self.resting.quiet.set(0);
                 return true;
             }
