@@ -117,6 +117,9 @@ struct FromKotlin;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/from-go.md")]
 struct FromGo;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/policies.md")]
+struct Policies;
 
 // Layer 0: the machine.
 mod lock;

@@ -130,3 +130,28 @@ impl Worker {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of so many workers, of which so many rest, may search at the same time.
+    fn searchers(cap: SearcherCap, workers: usize, resting: usize) -> usize {
+        let search = Search::new();
+        (0..resting).for_each(|_| search.rests());
+        let begun = (0..workers).filter(|_| search.begin(cap, workers, false)).count();
+        assert!(search.begin(cap, workers, true), "one that was woken always may");
+        (0..=begun).for_each(|_| search.end());
+        (0..resting).for_each(|_| search.rises());
+        assert_eq!((search.searching.into_inner(), search.resting.into_inner()), (0, 0));
+        begun
+    }
+
+    #[test]
+    fn so_many_may_search() {
+        assert_eq!([1, 2, 3, 8].map(|workers| searchers(SearcherCap::HalfOfBusy, workers, 0)), [1, 1, 2, 4]);
+        assert_eq!([0, 4, 7, 8].map(|resting| searchers(SearcherCap::HalfOfBusy, 8, resting)), [4, 2, 1, 0]);
+        assert_eq!([0, 4, 8].map(|resting| searchers(SearcherCap::HalfOfAll, 8, resting)), [4, 4, 4]);
+        assert_eq!(searchers(SearcherCap::Unlimited, 8, 4), 8);
+    }
+}

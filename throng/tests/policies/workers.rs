@@ -1,7 +1,7 @@
 //! Several workers: under each policy nothing is lost, nobody is starved, and work finds those who have none.
 
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::time::Duration;
 
 use throng::policy::{GlobalBatch, SearcherCap, SlotBudget, SlotSteal, StealAmount, Wake};
@@ -101,6 +101,42 @@ fn what_a_hog_has_started_is_stolen() {
             assert!((5..=stolen).contains(&sum(&metrics, |worker| worker.policy.steals)), "{metrics:?}");
         });
     }
+}
+
+/// A thief's order: Go's takes the older half, of which the last runs first, and the slot at the end; Kotlin's takes one at a time.
+#[test]
+fn the_order_of_what_is_stolen() {
+    let stolen = |policy| {
+        watched(&format!("{policy:?}"), || {
+            let runtime = Runtime::builder().workers(2).policy(policy).build().unwrap();
+            let ran = Mutex::new(Vec::new());
+            let both = Barrier::new(2);
+            let steals = || sum(&runtime.metrics(), |worker| worker.policy.steals);
+            let counted = runtime.run(|| {
+                scope(|s| {
+                    // The other worker's thread is held until all are there, and they run nowhere else, since this one does not park.
+                    s.go(|| {
+                        both.wait();
+                        both.wait();
+                    });
+                    both.wait();
+                    let before = steals();
+                    for number in 0..8 {
+                        let ran = &ran;
+                        s.go(move || ran.lock().unwrap().push(number));
+                    }
+                    both.wait();
+                    while ran.lock().unwrap().len() < 8 {
+                        std::thread::yield_now();
+                    }
+                    Ok::<_, Cancelled>(steals() - before)
+                })
+            });
+            (ran.into_inner().unwrap(), counted.unwrap())
+        })
+    };
+    assert_eq!(stolen(Policy::go()), (vec![3, 0, 1, 2, 5, 4, 6, 7], 4));
+    assert_eq!(stolen(Policy::kotlin()), (vec![0, 1, 2, 3, 4, 5, 6, 7], 8));
 }
 
 /// As many goroutines as there are workers, each of which blocks its thread until all are there: every worker must be found.
