@@ -11,9 +11,9 @@ use throng::{Error, Policy, PolicyBuilder, PolicyMetrics, Runtime, Scope, scope,
 
 /// Runs the example.
 pub fn run(out: &Output) -> Outcome {
-    let go = Policy::builder().slot_budget(SlotBudget::Unlimited).build()?; // so that a pause of the machine's does not show
-    let kotlin = PolicyBuilder::kotlin().seed(5).build()?; // its dice fall the same way each time
-    let all = [("go", go), ("kotlin", kotlin), ("throng", Policy::throng())];
+    let like_go = Policy::builder().slot_budget(SlotBudget::Unlimited).build()?; // so that a pause of the machine's does not show
+    let like_kotlin = PolicyBuilder::kotlin().seed(5).build()?; // its dice fall the same way each time
+    let all = [("go", like_go), ("kotlin", like_kotlin), ("throng", Policy::throng())];
 
     // Side by side: three tasks, of which one yields and one starts two more.
     let mut columns = Vec::new();
@@ -22,8 +22,9 @@ pub fn run(out: &Output) -> Outcome {
         column.insert(0, format!("{name}:"));
         columns.push(column);
     }
-    for row in 0..columns[0].len() {
-        out.line(format_args!("{:<12}{:<12}{}", columns[0][row], columns[1][row], columns[2][row]));
+    let [go, kotlin, throng] = &columns[..] else { unreachable!("three policies") };
+    for ((go, kotlin), throng) in go.iter().zip(kotlin).zip(throng) {
+        out.line(format_args!("{go:<12}{kotlin:<12}{throng}"));
     }
 
     // When does a task from outside get its turn, if there are a hundred others?
