@@ -321,3 +321,23 @@ fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
         assert!(complaint.contains(tour.name), "{complaint}");
     }
 }
+
+#[test]
+fn policies() {
+    assert_eq!(
+        lines("policies"),
+        [
+            "go:         kotlin:     throng:",
+            "c           c           c",
+            "a           a           b",
+            "b           b           b's second",
+            "b's second  b's second  b's first",
+            "b's first   a, again    a",
+            "a, again    b's first   a, again",
+            "go: 100 1..60 x 61..99; checks of the global queue: 2",
+            "kotlin: 100 1..7 x 8..99; checks of the global queue: 1",
+            "go: 8 tasks stolen, in 4 steals",
+            "kotlin: 8 tasks stolen, in 8 steals",
+        ]
+    );
+}

@@ -51,6 +51,7 @@
 //! | where tasks run | [`dispatch`]: [`Dispatcher`], [`dispatch::default`](dispatch::default()), [`dispatch::io`], [`dispatch::single`]; [`on`] |
 //! | calls that block | [`blocking`], [`dispatch::io`] |
 //! | giving way | [`yield_now`] |
+//! | other orders: as in Go, as in Kotlin | [`Policy`], [`policy`] |
 //! | looking in | [`metrics`], [`Metrics`]; [`Runtime::stalls`], [`Stall`] |
 //! | making channels, locks and waiting calls of one's own | [`core`] |
 //!
@@ -121,6 +122,9 @@ struct FromKotlin;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/from-go.md")]
 struct FromGo;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/policies.md")]
+struct Policies;
 
 // Layer 0: the machine.
 mod lock;
@@ -162,6 +166,8 @@ mod handler;
 mod job;
 #[cfg(not(loom))]
 mod join;
+#[cfg(not(loom))]
+pub mod policy;
 #[cfg(not(loom))]
 mod rt;
 #[cfg(not(loom))]
@@ -209,7 +215,9 @@ pub use join::{JoinError, Panic};
 #[cfg(not(loom))]
 pub use rt::{Builder, Runtime, metrics, run};
 #[cfg(not(loom))]
-pub use sched::{Metrics, Stall, WorkerMetrics, blocking, yield_now};
+pub use sched::policy::{Policy, PolicyBuilder};
+#[cfg(not(loom))]
+pub use sched::{Metrics, PolicyMetrics, Stall, WorkerMetrics, blocking, yield_now};
 #[cfg(not(loom))]
 pub use scope::{
     ChildFailure, Failures, Fallible, HowFailed, OnError, Outcomes, Scope, ScopeTask, ScopedCompletable, ScopedJoinHandle, ScopedJoining,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::dispatch::Dispatcher;
 use crate::home::local;
 use crate::join::JoinError;
+use crate::sched::policy::Policy;
 use crate::sched::{Metrics, Plan, Scheduler, Stall, on_worker};
 use crate::spawn::{JoinHandle, NoScope, Options, Place, SpawnError, start, start_future};
 use crate::waiter::{Heeds, unwinding};
@@ -252,6 +253,7 @@ impl Builder {
                 max_blocking_threads: MAX_BLOCKING_THREADS,
                 seed: None,
                 steal_at_once: false,
+                policy: Policy::throng(),
             },
         }
     }
@@ -318,6 +320,20 @@ impl Builder {
     #[doc(hidden)]
     pub fn elastic(mut self) -> Builder {
         self.plan.elastic = true;
+        self
+    }
+
+    /// In which order workers run tasks, and how they come by those of others: [`Policy::throng`] by default, [`Policy::go`], [`Policy::kotlin`], or one of your own.
+    ///
+    /// ```
+    /// use throng::{Policy, Runtime};
+    ///
+    /// let runtime = Runtime::builder().policy(Policy::kotlin()).build()?;
+    /// assert_eq!(runtime.run(|| 1 + 1), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn policy(mut self, policy: Policy) -> Builder {
+        self.plan.policy = policy;
         self
     }
 

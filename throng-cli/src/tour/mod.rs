@@ -22,6 +22,7 @@ pub mod inherit;
 pub mod lazy;
 pub mod million;
 mod output;
+pub mod policies;
 pub mod shield;
 mod show;
 pub mod structured;
@@ -98,6 +99,8 @@ tours! {
         "a goroutine costs a stack only while it is parked, and a thread never";
     "fork-join" = fork_join: "a sum by divide and conquer",
         "idle workers took a share of the work, and the numbers were borrowed, not copied";
+    "policies" = policies: "one program in three orders",
+        "a policy decides what runs next, where one that yields goes, when the global queue has the turn, and how much a thief takes; it changes no result";
 }
 
 /// The arguments of `throng tour`.

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - L1: only the thread itself touches its `Local`. (Others know its [`Home`].)
-//! - L2: a waiter is in `ready` at most once: it is pushed by the delivery of the one wake that its one firing owes.
+//! - L2: a waiter is in one of the ready lists at most, and once: it is pushed by the delivery of the one wake that its one firing owes.
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -43,6 +43,9 @@ pub(crate) struct Local {
     /// `current` has ended and may be gone: a signal handler must not look at it.
     concealed: Cell<bool>,
     ready: Ready,
+    /// Those that other threads have woken, if they are kept apart (`keep_apart`).
+    woken_elsewhere: Ready,
+    keeps_apart: Cell<bool>,
     /// Borrowed for single calls only, never over a call that could come back here.
     timers: UnsafeCell<Timers<Alarm>>,
     #[cfg(not(loom))]
@@ -61,6 +64,8 @@ impl Local {
             current: Cell::new(ptr::null()),
             concealed: Cell::new(false),
             ready: Ready::new(),
+            woken_elsewhere: Ready::new(),
+            keeps_apart: Cell::new(false),
             timers: UnsafeCell::new(Timers::new()),
             #[cfg(not(loom))]
             fibers: Fibers::new(),
@@ -172,6 +177,28 @@ impl Local {
     #[inline]
     pub(crate) fn push_ready(&self, waiter: &Waiter) {
         self.ready.push(waiter);
+    }
+
+    /// Appends a waiter that another thread has woken (L2).
+    #[inline]
+    pub(crate) fn push_woken_elsewhere(&self, waiter: &Waiter) {
+        if self.keeps_apart.get() {
+            self.woken_elsewhere.push(waiter);
+        } else {
+            self.ready.push(waiter);
+        }
+    }
+
+    /// A scheduler's policy: from now on those that other threads have woken are not among the ready ones, but have a list of their own.
+    #[cfg(not(loom))]
+    pub(crate) fn keep_apart(&self) {
+        self.keeps_apart.set(true);
+    }
+
+    /// Takes the waiter that another thread woke first, if those are kept apart.
+    #[cfg(not(loom))]
+    pub(crate) fn pop_woken_elsewhere(&self) -> Option<NonNull<Waiter>> {
+        self.woken_elsewhere.pop()
     }
 
     /// Puts a waiter that steps aside before the others.

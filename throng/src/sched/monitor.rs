@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::queue::Queue;
+use super::slot::SlotTheft;
 use super::{Scheduler, Unstarted};
 
 /// How long a worker may be in one task before others take what it has not started.
@@ -168,10 +169,13 @@ impl Monitor {
         while left > 0 {
             queue.steal(&mut self.loot, false);
             if self.loot.is_empty() {
-                return;
+                break;
             }
             left = left.saturating_sub(self.loot.len());
             global.push_stolen(self.loot.drain(..));
+        }
+        if let SlotTheft::Taken(task) = queue.steal_slot_aged(Duration::ZERO) {
+            global.push_stolen(std::iter::once(task));
         }
     }
 }

@@ -28,6 +28,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::by_policy::{self, OwnOrder};
 use super::rest::Resting;
 use super::slots::Begin;
 use super::{Counters, Peer, Scheduler, Unstarted, add};
@@ -68,7 +69,7 @@ pub(crate) struct Worker {
     outgoing: Outgoing,
     tick: Cell<u64>,
     /// The turns at which it is time to tend, and to look outside first.
-    next_tend: Cell<u64>,
+    pub(super) next_tend: Cell<u64>,
     next_outside: Cell<u64>,
     fresh_first: Cell<bool>,
     /// What is to be started now, before anything else.
@@ -92,9 +93,11 @@ pub(crate) struct Worker {
     shaken: bool,
     pub(super) resting: Resting,
     loot: UnsafeCell<Vec<Unstarted>>,
+    /// The order of tasks, if it is not throng's own.
+    order: Option<Box<OwnOrder>>,
 }
 
-enum Next {
+pub(super) enum Next {
     Ready(NonNull<Waiter>),
     /// Not started yet, or a coroutine whose turn it is.
     Fresh(NonNull<Header>),
@@ -161,8 +164,13 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: B
         shaken: seed.is_some(),
         resting: Resting::new(slots, when),
         loot: UnsafeCell::new(Vec::new()),
+        order: scheduler.plan.policy.knobs().map(|knobs| by_policy::order(knobs, id, seed)),
         scheduler,
     };
+    if worker.order.is_some() {
+        worker.local.fibers().always_to_loop();
+        worker.local.keep_apart();
+    }
     WORKER.set(&worker);
     if seed.is_some() {
         worker.local.fibers().shake();
@@ -260,6 +268,16 @@ impl Worker {
         self.starved.get()
     }
 
+    pub(super) fn note_starved(&self, starved: bool) {
+        self.starved.set(starved);
+    }
+
+    /// The order of tasks, if it is not throng's own.
+    #[inline]
+    pub(super) fn order(&self) -> Option<&OwnOrder> {
+        self.order.as_deref()
+    }
+
     // The loop.
 
     pub(super) fn run_loop(&self) {
@@ -298,7 +316,9 @@ impl Worker {
     /// Steps back for the others: the ready ones, or, if there are any, one of those that have not started.
     #[inline(always)]
     fn step_back(&self) {
-        if self.peer().queue.is_empty() {
+        if let Some(order) = self.order() {
+            self.step_back_by_policy(order);
+        } else if self.peer().queue.is_empty() {
             self.local.step_back();
         } else {
             self.fresh_first.set(true);
@@ -324,25 +344,26 @@ impl Worker {
             }
             self.enqueue(task);
         }
+        if let Some(order) = self.order() {
+            if let Some(task) = self.gave_way.take() {
+                self.put_back(order, task);
+            }
+            return self.next_by_policy(order);
+        }
         if self.ready_first.take()
             && let Some(waiter) = self.local.next_ready()
         {
             return Next::Ready(waiter);
         }
-        let tick = self.tick.get() + 1;
-        self.tick.set(tick);
-        self.counters().ticks.store(tick, Ordering::Relaxed);
-        self.counters().parked.store(self.local.fibers().parked(), Ordering::Relaxed);
+        let turns = self.count_turn();
         // Mail first: a nudge says that there is something to see, and is not sent again before it has been read.
         self.local.read_mail();
-        // Parks that went straight to the next goroutine count as turns: they are as long.
-        let turns = tick + self.local.fibers().parked();
         if turns >= self.next_tend.get() || self.idle_or_closing() {
             self.next_tend.set(turns + TEND_EVERY);
             self.tend();
         }
         let queue = &self.peer().queue;
-        if (self.fresh_first.take() || tick.is_multiple_of(FRESH_EVERY) || self.shaken && rng::below(2) == 0)
+        if (self.fresh_first.take() || self.tick.get().is_multiple_of(FRESH_EVERY) || self.shaken && rng::below(2) == 0)
             && let Some(task) = self.startable(|| queue.pop_oldest())
         {
             return task;
@@ -452,8 +473,20 @@ impl Worker {
         self.scheduler.is_closing() && !self.root_closing.get()
     }
 
+    /// A turn of the loop. Returns how many turns and parks there have been.
+    #[inline]
+    pub(super) fn count_turn(&self) -> u64 {
+        let tick = self.tick.get() + 1;
+        self.tick.set(tick);
+        let parked = self.local.fibers().parked();
+        self.counters().ticks.store(tick, Ordering::Relaxed);
+        self.counters().parked.store(parked, Ordering::Relaxed);
+        // Parks that went straight to the next goroutine count as turns: they are as long.
+        tick + parked
+    }
+
     /// What has to be done now and then.
-    fn tend(&self) {
+    pub(super) fn tend(&self) {
         self.local.ring_alarms();
         if self.scheduler.is_closing() {
             if !self.root_closing.replace(true) {
@@ -529,21 +562,27 @@ impl Worker {
 
     /// Takes tasks from another worker's queue into ours.
     pub(super) fn steal_from(&self, id: usize, aged_only: bool) -> bool {
-        // SAFETY: F1, and nothing below comes back here.
-        let loot = unsafe { &mut *self.loot.get() };
         let peer = &self.scheduler.peers[id];
-        peer.queue.steal(loot, aged_only);
-        let fresh = loot.len();
-        if fresh > 0 {
-            self.peer().queue.push_stolen(loot.drain(..));
-        }
-        peer.woken.steal(loot, aged_only);
-        let woken = loot.len();
-        if woken > 0 {
-            self.peer().woken.push_stolen(loot.drain(..));
-        }
-        add(&self.counters().stolen, (fresh + woken) as u64);
-        fresh + woken > 0
+        self.with_loot(|loot| {
+            peer.queue.steal(loot, aged_only);
+            let fresh = loot.len();
+            if fresh > 0 {
+                self.peer().queue.push_stolen(loot.drain(..));
+            }
+            peer.woken.steal(loot, aged_only);
+            let woken = loot.len();
+            if woken > 0 {
+                self.peer().woken.push_stolen(loot.drain(..));
+            }
+            add(&self.counters().stolen, (fresh + woken) as u64);
+            fresh + woken > 0
+        })
+    }
+
+    /// Where stolen tasks are kept between two queues.
+    pub(super) fn with_loot<R>(&self, f: impl FnOnce(&mut Vec<Unstarted>) -> R) -> R {
+        // SAFETY: F1, and no `f` comes back here.
+        f(unsafe { &mut *self.loot.get() })
     }
 }
 
