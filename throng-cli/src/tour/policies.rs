@@ -76,7 +76,7 @@ fn in_order<F>(policy: &Policy, start: F) -> io::Result<(Vec<String>, PolicyMetr
 where
     F: for<'scope, 'env> FnOnce(&'scope Scope<'scope, 'env, Error>, &'scope Log) + Send,
 {
-    let runtime = Runtime::builder().workers(1).policy(policy.clone()).build()?;
+    let runtime = Runtime::builder().workers(1).max_spare_workers(0).policy(policy.clone()).build()?;
     let log = Log::default();
     let started = runtime.run(|| {
         scope(|s| {
@@ -107,7 +107,7 @@ fn ranges(names: &[String]) -> String {
 
 /// How often the second worker took from the first, and how many tasks.
 fn stolen(policy: &Policy) -> io::Result<(u64, u64)> {
-    let runtime = Runtime::builder().workers(2).policy(policy.clone()).build()?;
+    let runtime = Runtime::builder().workers(2).max_spare_workers(0).policy(policy.clone()).build()?;
     let steals = || runtime.metrics().workers.iter().map(|worker| worker.policy.steals).sum::<u64>();
     let tasks = || runtime.metrics().workers.iter().map(|worker| worker.stolen).sum::<u64>();
     let ran = AtomicUsize::new(0);

@@ -30,7 +30,7 @@ where
 {
     let label = format!("{policy:?}");
     watched(&label, || {
-        let runtime = Runtime::builder().workers(1).stack_size(128 << 10).policy(policy).build().unwrap();
+        let runtime = Runtime::builder().workers(1).max_spare_workers(0).stack_size(128 << 10).policy(policy).build().unwrap();
         let log = Log::default();
         runtime.run(|| throng::scope(|s| body(s, &log))).unwrap();
         let counts = runtime.metrics().workers[0].policy;

@@ -73,7 +73,7 @@ fn trees() {
 fn what_a_hog_has_started_is_stolen() {
     for policy in policies() {
         watched(&format!("{policy:?}"), || {
-            let runtime = Runtime::builder().workers(2).policy(policy).build().unwrap();
+            let runtime = Runtime::builder().workers(2).max_spare_workers(0).policy(policy).build().unwrap();
             let ran = AtomicUsize::new(0);
             runtime.run(|| {
                 scope(|s| {
@@ -108,7 +108,7 @@ fn what_a_hog_has_started_is_stolen() {
 fn the_order_of_what_is_stolen() {
     let stolen = |policy| {
         watched(&format!("{policy:?}"), || {
-            let runtime = Runtime::builder().workers(2).policy(policy).build().unwrap();
+            let runtime = Runtime::builder().workers(2).max_spare_workers(0).policy(policy).build().unwrap();
             let ran = Mutex::new(Vec::new());
             let both = Barrier::new(2);
             let steals = || sum(&runtime.metrics(), |worker| worker.policy.steals);
