@@ -435,9 +435,9 @@ impl Worker {
         add(&self.counters().started, 1);
         // SAFETY: taken from a queue, so it is ours to start.
         let header = unsafe { task.as_ref() };
-        header.waiter.settle(self.local.home());
+        let first = header.waiter.settle(self.local.home());
         header.waiter.fiber().set(Some(self.local.fibers().running()));
-        let skip = header.is_to_be_skipped();
+        let skip = first && header.is_to_be_skipped();
         self.local.set_current(&header.waiter);
         // SAFETY: started once, or a coroutine's turn, on its fiber, as the current waiter.
         let ran = unsafe { task::run(task, skip) };

@@ -51,7 +51,7 @@ where
     Ok(place.cast())
 }
 
-/// Gives it a turn. With `skip`, if it is the first, the future is only dropped.
+/// Gives it a turn. With `skip`, only for the first, the future is only dropped.
 unsafe fn turn<F, R>(task: NonNull<Header>, skip: bool) -> Ran
 where
     F: Future<Output = R::Returned>,
@@ -60,7 +60,7 @@ where
     let waker = borrowed_waker(task);
     // SAFETY: the vtable is its type's; the runtime's reference keeps it.
     let task = unsafe { task.cast::<Task<Turns, F, R>>().as_ref() };
-    let skip = task.kind.begin() && skip;
+    task.kind.begin();
     let place = task.body.get().cast::<F>();
     let mut polled = Ok(None);
     if !skip {

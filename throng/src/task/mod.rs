@@ -33,6 +33,8 @@ mod list;
 mod outgoing;
 pub(crate) mod record;
 pub(crate) mod scope_record;
+#[cfg(test)]
+mod size_tests;
 mod turns;
 
 use std::cell::Cell;
@@ -223,7 +225,7 @@ pub(crate) fn prefetch(task: NonNull<Header>) {
 /// Runs the task, from its first instruction to the outcome in its place; or gives a coroutine a turn, at the end of which it may be pending.
 ///
 /// # Safety
-/// Called once, or for each turn of a coroutine, on the fiber the task was settled on, as the current waiter of the thread.
+/// Called once, or for each turn of a coroutine, on the fiber the task was settled on, as the current waiter of the thread. `skip` only the first time.
 #[inline]
 pub(crate) unsafe fn run(task: NonNull<Header>, skip: bool) -> Ran {
     // SAFETY: not run yet, so the runtime's reference keeps it.

@@ -4,7 +4,7 @@
 //! counted reference to the task's block, and may be used from anywhere, any number of times, also when the task has ended.
 //!
 //! ```text
-//!   63            8    2     1   0             B: it is being polled, or in a queue where it was put by whoever made it or by itself
+//!   31            3    2     1   0             B: it is being polled, or in a queue where it was put by whoever made it or by itself
 //!  +----------------+-----+---+---+            N: it has been woken since its last turn began
 //!  |     wakers     |ENDED| N | B |
 //!  +----------------+-----+---+---+
@@ -22,23 +22,22 @@
 //! - T2: B is never taken down when the task has ended. So no wake queues it again.
 //! - T3: the first waker is made by the borrowed one that a poll is given, so during a turn.
 
-use std::cell::Cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use super::{COROUTINE, Header, REFERENCES, WAKERS, free};
 use crate::home::local::{self, Local};
 
-const BUSY: u64 = 1;
-const NOTIFIED: u64 = 1 << 1;
-const ENDED: u64 = 1 << 2;
-const WAKER: u64 = 1 << 8;
+const BUSY: u32 = 1;
+const NOTIFIED: u32 = 1 << 1;
+const ENDED: u32 = 1 << 2;
+const WAKER: u32 = 1 << 3;
 
 /// Where a task is queued: the first thing in whatever queues tasks, with the function that does.
-#[repr(C)]
+#[repr(C, align(8))]
 pub(crate) struct Schedule {
     pub(crate) queue: unsafe fn(NonNull<Header>, NonNull<Schedule>, Why),
 }
@@ -54,14 +53,44 @@ pub(crate) enum Why {
 
 /// See the module's header.
 pub(super) struct Turns {
-    word: AtomicU64,
-    schedule: NonNull<Schedule>,
+    word: AtomicU32,
     /// Parts of the future that cancellation must not cut off: how many.
     shields: AtomicU32,
-    /// Whether it has had a turn. For the one whose turn it is.
-    begun: Cell<bool>,
-    /// It waits for nothing but its next turn. Likewise.
-    gives_way: Cell<bool>,
+    schedule: Place,
+}
+
+// A parked coroutine takes its future and 160 bytes at most: these, the header, and where it reports.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Turns>() == 16);
+
+/// Where it is queued; and, in the lowest bit, that it waits for nothing but its next turn. The bit is written by the one whose turn it is (T1), the rest never; so all of it is
+/// Relaxed.
+struct Place(AtomicPtr<Schedule>);
+
+const GIVES_WAY: usize = 1;
+
+impl Place {
+    fn schedule(&self) -> NonNull<Schedule> {
+        let place = self.0.load(Ordering::Relaxed).map_addr(|address| address & !GIVES_WAY);
+        // SAFETY: never null.
+        unsafe { NonNull::new_unchecked(place) }
+    }
+
+    fn give_way(&self) {
+        let place = self.0.load(Ordering::Relaxed);
+        self.0.store(place.map_addr(|address| address | GIVES_WAY), Ordering::Relaxed);
+    }
+
+    /// Whether it gives way. It does so once.
+    #[inline]
+    fn take_gives_way(&self) -> bool {
+        let place = self.0.load(Ordering::Relaxed);
+        let gives_way = place.addr() & GIVES_WAY != 0;
+        if gives_way {
+            self.0.store(place.map_addr(|address| address & !GIVES_WAY), Ordering::Relaxed);
+        }
+        gives_way
+    }
 }
 
 /// A coroutine, whatever its future.
@@ -73,12 +102,12 @@ struct Coroutine {
 
 impl Turns {
     pub(super) fn new(schedule: NonNull<Schedule>) -> Turns {
-        Turns { word: AtomicU64::new(BUSY), schedule, shields: AtomicU32::new(0), begun: Cell::new(false), gives_way: Cell::new(false) }
+        Turns { word: AtomicU32::new(BUSY), shields: AtomicU32::new(0), schedule: Place(AtomicPtr::new(schedule.as_ptr())) }
     }
 
-    /// A turn begins. Returns whether it is the first.
+    /// A turn begins.
     #[inline]
-    pub(super) fn begin(&self) -> bool {
+    pub(super) fn begin(&self) {
         // Relaxed: a wake that is missed here is found by `pause`.
         let seen = self.word.load(Ordering::Relaxed);
         if seen & NOTIFIED != 0 {
@@ -89,13 +118,12 @@ impl Turns {
                 self.word.fetch_and(!NOTIFIED, Ordering::Acquire)
             };
         }
-        !self.begun.replace(true)
     }
 
     /// A turn is over, and the task has not ended. `true`: it was woken meanwhile, or gives way, and is the caller's to queue. Else it may be gone when this returns.
     #[inline]
     fn pause(&self) -> bool {
-        if self.gives_way.take() {
+        if self.schedule.take_gives_way() {
             // It keeps B, so whoever wakes it meanwhile does not queue it.
             return true;
         }
@@ -143,10 +171,11 @@ impl Header {
         if let Some(turns) = self.turns()
             && turns.notify()
         {
+            let schedule = turns.schedule.schedule();
             // SAFETY: it has not ended (T2), so its schedule is there.
-            let queue = unsafe { turns.schedule.as_ref() }.queue;
+            let queue = unsafe { schedule.as_ref() }.queue;
             // SAFETY: `notify` has made it ours to queue.
-            unsafe { queue(NonNull::from(self), turns.schedule, Why::Woken) };
+            unsafe { queue(NonNull::from(self), schedule, Why::Woken) };
         }
     }
 
@@ -200,7 +229,7 @@ unsafe fn clone_waker(waker: *const ()) -> RawWaker {
     let coroutine = unsafe { coroutine(waker) };
     // Relaxed: whoever clones one has one, or has the turn.
     let before = coroutine.turns.word.fetch_add(WAKER, Ordering::Relaxed);
-    if before >= 1 << 63 {
+    if before >= 1 << 31 {
         // As `Arc` does: so many cannot be there but by leaking them.
         std::process::abort();
     }
@@ -264,7 +293,7 @@ pub(crate) fn gives_way(waker: &Waker, local: &Local) -> bool {
     let ours = wakes_current(waker, local);
     if ours {
         // SAFETY: its table says that it is a coroutine's; and it has the turn.
-        unsafe { coroutine(waker.data()) }.turns.gives_way.set(true);
+        unsafe { coroutine(waker.data()) }.turns.schedule.give_way();
     }
     ours
 }
