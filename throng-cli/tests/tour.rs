@@ -253,6 +253,20 @@ fn closures() {
 }
 
 #[test]
+fn both_worlds() {
+    assert_eq!(
+        lines("both-worlds"),
+        [
+            "a goroutine has waited: 3",
+            "a coroutine has parked",
+            "a coroutine has awaited: 6",
+            "numbers from a goroutine, squared in a coroutine: [1, 4, 9, 16]",
+            "awaited and joined: 42",
+        ]
+    );
+}
+
+#[test]
 fn million() {
     let out = Output::captured();
     million::start(&out, 20_000, 2_000).expect("the example runs through");

@@ -1,9 +1,11 @@
-//! Random programs: trees of scopes, goroutines, cancellations, timeouts, channels, panics and shutdowns, whose accounts must balance.
+//! Random programs: trees of scopes, goroutines and coroutines, cancellations, timeouts, channels, panics and shutdowns, whose accounts must balance.
 //!
 //! `cargo test --release -p throng --test stress -- --ignored` runs many seeds (`THRONG_STRESS_SEEDS`, and `THRONG_STRESS_FROM` to begin elsewhere); the ordinary test run
 //! a few. A failure names its seed. `THRONG_TEST_POLICY=go` runs them under that policy.
 
 mod common;
+#[path = "stress/coroutine.rs"]
+mod coroutine;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,8 +17,8 @@ use common::{Aviary, Canary, Dice, OnPurpose, panic_on_purpose, scaled, watched}
 use throng::channel::{RecvError, SendError};
 use throng::policy::{GlobalCheck, LocalOrder, SlotBudget, SlotSteal};
 use throng::{
-    Cancelled, Policy, PolicyBuilder, Receiver, Runtime, Scope, Sender, bounded, go, rendezvous, scope, shield, sleep, timeout, unbounded,
-    yield_now,
+    Cancelled, Policy, PolicyBuilder, Receiver, Runtime, Scope, ScopedJoinHandle, Sender, bounded, go, rendezvous, scope, shield, sleep,
+    timeout, unbounded, yield_now,
 };
 
 /// What a whole program shares.
@@ -193,13 +195,8 @@ fn live<'scope>(
             _ if depth > 0 => {
                 let inner = Dice::new(dice.below(u64::MAX >> 33));
                 let canary = world.aviary.canary();
-                if dice.below(2) == 0 {
-                    let task = s.go(move || {
-                        let _shift = Shift::begin(world);
-                        let result = live(world, s, frame, inner, depth - 1);
-                        canary.sing();
-                        result
-                    });
+                if dice.below(3) > 0 {
+                    let task = start(world, s, frame, inner, depth - 1, canary);
                     match dice.below(4) {
                         0 => task.cancel(),
                         1 => _ = task.join(),
@@ -213,6 +210,40 @@ fn live<'scope>(
         }
     }
     Ok(())
+}
+
+/// Starts a child of either kind.
+fn start<'scope>(
+    world: &'scope World,
+    s: &'scope Scope<'scope, '_, Failure>,
+    frame: &'scope Canary,
+    mut dice: Dice,
+    depth: u32,
+    canary: Canary,
+) -> ScopedJoinHandle<'scope, ()> {
+    match dice.below(2) {
+        0 => s.launch(coroutine::child(world, s, frame, dice, depth, canary)),
+        _ => s.go(move || {
+            let _shift = Shift::begin(world);
+            let result = live(world, s, frame, dice, depth);
+            canary.sing();
+            result
+        }),
+    }
+}
+
+/// The top of a program: some children at once.
+fn top(world: &World, mut dice: Dice) -> Result<(), Failure> {
+    let frame = world.aviary.canary();
+    let result = scope(|s| {
+        for _ in 0..dice.below(8) {
+            let inner = Dice::new(dice.below(u64::MAX >> 33));
+            start(world, s, &frame, inner, 4, world.aviary.canary());
+        }
+        live(world, s, &frame, dice, 5)
+    });
+    drop(frame);
+    result
 }
 
 fn nested(world: &World, dice: Dice, depth: u32) -> Result<(), Failure> {
@@ -235,7 +266,7 @@ fn one(seed: u64, policy: Option<&Policy>) {
         runtime.run(|| {
             let _shift = Shift::begin(&world);
             // A failure or a panic is a result like any other.
-            match catch_unwind(AssertUnwindSafe(|| nested(&world, Dice::new(seed), 5))) {
+            match catch_unwind(AssertUnwindSafe(|| top(&world, Dice::new(seed)))) {
                 Ok(_) => {}
                 Err(payload) => assert!(payload.is::<OnPurpose>(), "seed {seed}: {payload:?}"),
             }

@@ -10,6 +10,7 @@ use std::io;
 use crate::cli::{FAILED, USAGE, complain, output_failed};
 
 pub mod blocking;
+pub mod both_worlds;
 pub mod closures;
 pub mod context_cancel;
 pub mod dispatchers;
@@ -95,6 +96,8 @@ tours! {
         "a dispatcher is where a task runs: one thread, some of the workers, threads that may block, or one that is busy with something else";
     "closures" = closures: "what a goroutine may take along",
         "goroutines take by move, borrow from their parent's stack, share under a lock, or hand over through a channel; the compiler refuses the rest";
+    "both-worlds" = both_worlds: "goroutines and coroutines",
+        "a goroutine waits for whatever is a future, a coroutine may call whatever parks, and channels and handles serve both";
     "million" = million: "a million goroutines",
         "a goroutine costs a stack only while it is parked, and a thread never";
     "fork-join" = fork_join: "a sum by divide and conquer",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Dispatcher, Kind};
 use crate::home::local::{self, Caller, Local};
 use crate::sched::Outside;
-use crate::task::{self, Header, Outgoing, Ran, Schedule, Skip, Why};
+use crate::task::{self, Header, Outgoing, Ran, Schedule, Why};
 
 /// `repr(C)`: the schedule comes first.
 #[repr(C)]
@@ -103,10 +103,10 @@ unsafe fn queue(task: NonNull<Header>, schedule: NonNull<Schedule>, _: Why) {
 impl Runnable {
     /// Runs the task until it ends, or the coroutine until it waits. What parks in it parks this thread.
     pub fn run(self) {
-        self.start(Skip::IfFirst);
+        self.start(false);
     }
 
-    fn start(self, skip: Skip) {
+    fn start(self, skip: bool) {
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: not used again, and `this` is not dropped.
         let external = unsafe { std::ptr::read(&this.external) };
@@ -118,13 +118,13 @@ impl Drop for Runnable {
     fn drop(&mut self) {
         // SAFETY: the task has not ended.
         unsafe { self.task.as_ref() }.cancel_alone(crate::cause::Cause::Shutdown);
-        self.external.start(self.task, Skip::All);
+        self.external.start(self.task, true);
     }
 }
 
 impl External {
-    /// Runs a task, or a turn of one, on this thread.
-    fn start(&self, task: NonNull<Header>, skip: Skip) {
+    /// Runs a task, or a turn of one, on this thread; or, with `skip`, only drops what is left of it.
+    fn start(&self, task: NonNull<Header>, skip: bool) {
         // SAFETY: handed out once, so it is ours to run.
         let header = unsafe { task.as_ref() };
         let visitor = header.is_visitor();
@@ -148,10 +148,10 @@ impl External {
     }
 
     /// `None`: it has ended. Else whether it is to be queued again.
-    fn run_here(&self, task: NonNull<Header>, header: &Header, skip: Skip, local: &Local, caller: &Caller) -> Option<bool> {
-        header.waiter.settle(local.home());
+    fn run_here(&self, task: NonNull<Header>, header: &Header, skip: bool, local: &Local, caller: &Caller) -> Option<bool> {
+        let first = header.waiter.settle(local.home());
         header.waiter.fiber().set(local.fibers().present());
-        let skip = if skip == Skip::All || header.is_to_be_skipped() { skip } else { Skip::No };
+        let skip = skip || first && header.is_to_be_skipped();
         // SAFETY: started once, or a coroutine's turn, as the current waiter.
         let ran = unsafe { task::run(task, skip) };
         if ran == Ran::Pending {

@@ -38,7 +38,7 @@ use crate::home::Message;
 use crate::home::local::{self, Local};
 use crate::rng;
 use crate::task::children::Children;
-use crate::task::{self, Blocks, Header, Outgoing, Ran, Skip};
+use crate::task::{self, Blocks, Header, Outgoing, Ran};
 use crate::waiter::{Waiter, permits};
 
 /// Every so many turns of the loop the oldest goroutine that has not started goes first.
@@ -537,13 +537,12 @@ impl Worker {
 
     #[inline(always)]
     fn start_plainly(&self, task: NonNull<Header>, header: &Header) -> Started {
-        add(&self.counters().started, 1);
-        header.waiter.settle(self.local.home());
+        let first = header.waiter.settle(self.local.home());
         header.waiter.fiber().set(Some(self.local.fibers().running()));
-        let skip = header.is_to_be_skipped();
+        let skip = first && header.is_to_be_skipped();
         self.local.set_current(&header.waiter);
         // SAFETY: started once, or a coroutine's turn, on its fiber, as the current waiter.
-        let ran = unsafe { task::run(task, if skip { Skip::IfFirst } else { Skip::No }) };
+        let ran = unsafe { task::run(task, skip) };
         if ran == Ran::Pending {
             self.local.clear_current();
             // SAFETY: the turn was ours.

@@ -11,10 +11,11 @@ use std::ptr::{self, NonNull};
 
 use super::Header;
 
-/// Sizes are rounded up to this, which is also what the allocator rounds to and aligns to: a stricter alignment would cost it (and us) up to
-/// a third more for each block. Larger blocks than the last class's go to the allocator.
-const GRAIN: usize = 16;
-const CLASSES: usize = 32;
+/// What the allocator aligns to: a stricter alignment would cost it (and us) up to a third more for each block.
+const ALIGN: usize = 16;
+/// Sizes are rounded up to this. (Not to `ALIGN`: the allocator's own are odd multiples of eight.) Larger blocks than the last class's go to the allocator.
+const GRAIN: usize = 8;
+const CLASSES: usize = 64;
 
 /// How many free blocks of a size a worker keeps when it runs dry.
 const KEEP: usize = 1024;
@@ -35,11 +36,11 @@ struct Free {
 
 fn class_of(layout: Layout) -> Option<usize> {
     let class = layout.size().div_ceil(GRAIN) - 1;
-    (class < CLASSES && layout.align() <= GRAIN).then_some(class)
+    (class < CLASSES && layout.align() <= ALIGN).then_some(class)
 }
 
 fn class_layout(class: usize) -> Layout {
-    Layout::from_size_align((class + 1) * GRAIN, GRAIN).expect("a small size")
+    Layout::from_size_align((class + 1) * GRAIN, ALIGN).expect("a small size")
 }
 
 fn real_layout(layout: Layout) -> Layout {
@@ -96,6 +97,14 @@ unsafe fn drop_header(task: NonNull<Header>) -> Layout {
     // SAFETY: by contract nobody uses it again.
     unsafe { task.drop_in_place() };
     layout
+}
+
+#[cfg(test)]
+impl Header {
+    /// The bytes of its block.
+    pub(super) fn block_size(&self) -> usize {
+        real_layout(self.vtable.layout).size()
+    }
 }
 
 impl Blocks {

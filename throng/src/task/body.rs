@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::list::Siblings;
-use super::{About, HANDLE, Header, Name, Outcome, RUNTIME, Ran, Skip, Vtable, block};
+use super::{About, HANDLE, Header, Name, Outcome, RUNTIME, Ran, Vtable, block};
 use crate::context::Context;
 use crate::lock::SpinLock;
 use crate::panics::Caught;
@@ -99,7 +99,7 @@ where
     Ok(place.cast())
 }
 
-unsafe fn run<F, R>(task: NonNull<Header>, skip: Skip) -> Ran
+unsafe fn run<F, R>(task: NonNull<Header>, skip: bool) -> Ran
 where
     F: FnOnce() -> R::Returned,
     R: Report,
@@ -110,7 +110,7 @@ where
     // SAFETY: until the outcome is written the body holds the closure, and this is its one run (K1).
     let closure = unsafe { body.cast::<F>().read() };
     let result = catch_unwind(AssertUnwindSafe(|| {
-        if skip != Skip::No {
+        if skip {
             drop(closure);
             None
         } else {

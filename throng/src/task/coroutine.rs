@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 use super::body::{Body, Report, Spec, Task, drop_outcome, header, take};
 use super::turns::{Schedule, Turns, borrowed_waker};
-use super::{COROUTINE, Header, Outcome, Ran, Skip, Vtable, block};
+use super::{COROUTINE, Header, Outcome, Ran, Vtable, block};
 use crate::panics::Caught;
 use crate::spawn::SpawnError;
 
@@ -51,8 +51,8 @@ where
     Ok(place.cast())
 }
 
-/// Gives it a turn; or only drops the future.
-unsafe fn turn<F, R>(task: NonNull<Header>, skip: Skip) -> Ran
+/// Gives it a turn. With `skip`, the future is only dropped.
+unsafe fn turn<F, R>(task: NonNull<Header>, skip: bool) -> Ran
 where
     F: Future<Output = R::Returned>,
     R: Report,
@@ -60,12 +60,7 @@ where
     let waker = borrowed_waker(task);
     // SAFETY: the vtable is its type's; the runtime's reference keeps it.
     let task = unsafe { task.cast::<Task<Turns, F, R>>().as_ref() };
-    let first = task.kind.begin();
-    let skip = match skip {
-        Skip::No => false,
-        Skip::IfFirst => first,
-        Skip::All => true,
-    };
+    task.kind.begin();
     let place = task.body.get().cast::<F>();
     // A cancellation that comes during the turn wakes it for another one, so that whatever waits by then is told.
     let cancelled = task.header.waiter.is_task_cancelled();

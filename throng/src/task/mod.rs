@@ -33,6 +33,8 @@ mod list;
 mod outgoing;
 pub(crate) mod record;
 pub(crate) mod scope_record;
+#[cfg(test)]
+mod size_tests;
 mod turn_word;
 mod turns;
 
@@ -107,23 +109,13 @@ pub(crate) struct Name(pub(crate) Box<str>);
 
 /// What is known of a task's closure and value once their types are forgotten.
 struct Vtable {
-    /// Consumes the closure, running it or, if it is skipped, only dropping it, and puts the outcome in its place; gives a coroutine a turn.
-    run: unsafe fn(NonNull<Header>, Skip) -> Ran,
+    /// Consumes the closure, running it or, if `skip`, only dropping it, and puts the outcome in its place; gives a coroutine a turn.
+    run: unsafe fn(NonNull<Header>, skip: bool) -> Ran,
     /// Moves the `Outcome<T>` to the given place.
     take: unsafe fn(NonNull<Header>, *mut ()),
     /// Drops the outcome where it lies.
     drop_outcome: unsafe fn(NonNull<Header>),
     layout: std::alloc::Layout,
-}
-
-/// Whether a task's code is left out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Skip {
-    No,
-    /// Unless it is a coroutine that has begun.
-    IfFirst,
-    /// Whatever it is: nobody will run it.
-    All,
 }
 
 /// How a run ended.
@@ -259,7 +251,7 @@ pub(crate) fn prefetch(task: NonNull<Header>) {
 /// # Safety
 /// Called once, or for each turn of a coroutine, on the fiber the task was settled on, as the current waiter of the thread.
 #[inline]
-pub(crate) unsafe fn run(task: NonNull<Header>, skip: Skip) -> Ran {
+pub(crate) unsafe fn run(task: NonNull<Header>, skip: bool) -> Ran {
     // SAFETY: not run yet, so the runtime's reference keeps it.
     let vtable = unsafe { task.as_ref() }.vtable;
     // SAFETY: by contract; the closure is in place (K1).
@@ -387,7 +379,7 @@ pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
 /// The task is new, and known to nobody but the caller and its handle.
 pub(crate) unsafe fn discard(task: NonNull<Header>) {
     // SAFETY: never queued, so this is its one run.
-    unsafe { run(task, Skip::All) };
+    unsafe { run(task, true) };
     // SAFETY: the runtime's reference keeps it.
     unsafe { task.as_ref() }.end_turns();
     // SAFETY: just run.

@@ -1,7 +1,7 @@
 //! The word that says whose turn it is with a coroutine, and how many wakers refer to it. `turns.rs` tells the protocol and names the invariants (T1 to T3).
 //!
 //! ```text
-//!   63            8    2     1   0             B: it is being polled, or in a queue where it was put by whoever made it or by itself
+//!   31            3    2     1   0             B: it is being polled, or in a queue where it was put by whoever made it or by itself
 //!  +----------------+-----+---+---+            N: it has been woken since its last turn began
 //!  |     wakers     |ENDED| N | B |
 //!  +----------------+-----+---+---+
@@ -12,22 +12,22 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 
 use crate::lock::SpinLock;
-use crate::shim::AtomicU64;
+use crate::shim::AtomicU32;
 
-const BUSY: u64 = 1;
-const NOTIFIED: u64 = 1 << 1;
-const ENDED: u64 = 1 << 2;
-const WAKER: u64 = 1 << 8;
+const BUSY: u32 = 1;
+const NOTIFIED: u32 = 1 << 1;
+const ENDED: u32 = 1 << 2;
+const WAKER: u32 = 1 << 3;
 
 /// The flag of the lock: there are wakers of the coroutine, or were.
 pub(super) const WAKERS: u32 = 1 << 12;
 
-pub(super) struct TurnWord(AtomicU64);
+pub(super) struct TurnWord(AtomicU32);
 
 impl TurnWord {
     /// That of a coroutine which is about to be queued for its first turn.
     pub(super) fn new() -> TurnWord {
-        TurnWord(AtomicU64::new(BUSY))
+        TurnWord(AtomicU32::new(BUSY))
     }
 
     /// A turn begins.
@@ -64,7 +64,7 @@ impl TurnWord {
     pub(super) fn add_waker<T>(&self, join: &SpinLock<T>) {
         // Relaxed: whoever clones one has one, or has the turn.
         let before = self.0.fetch_add(WAKER, Ordering::Relaxed);
-        if before >= 1 << 63 {
+        if before >= 1 << 31 {
             // As `Arc` does: so many cannot be there but by leaking them.
             std::process::abort();
         }

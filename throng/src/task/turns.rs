@@ -4,7 +4,7 @@
 //! counted reference to the task's block, and may be used from anywhere, any number of times, also when the task has ended.
 //!
 //! ```text
-//!   63            8    2     1   0             B: it is being polled, or in a queue where it was put by whoever made it or by itself
+//!   31            3    2     1   0             B: it is being polled, or in a queue where it was put by whoever made it or by itself
 //!  +----------------+-----+---+---+            N: it has been woken since its last turn began
 //!  |     wakers     |ENDED| N | B |
 //!  +----------------+-----+---+---+
@@ -24,11 +24,10 @@
 //! - T2: B is never taken down when the task has ended. So no wake queues it again.
 //! - T3: the first waker is made by the borrowed one that a poll is given, so during a turn.
 
-use std::cell::Cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use super::turn_word::TurnWord;
@@ -36,7 +35,7 @@ use super::{COROUTINE, Header, REFERENCES, free};
 use crate::home::local::{self, Local};
 
 /// Where a task is queued: the first thing in whatever queues tasks, with the function that does.
-#[repr(C)]
+#[repr(C, align(8))]
 pub(crate) struct Schedule {
     pub(crate) queue: unsafe fn(NonNull<Header>, NonNull<Schedule>, Why),
 }
@@ -53,13 +52,43 @@ pub(crate) enum Why {
 /// See the module's header.
 pub(super) struct Turns {
     word: TurnWord,
-    schedule: NonNull<Schedule>,
     /// Parts of the future that cancellation must not cut off: how many.
     shields: AtomicU32,
-    /// Whether it has had a turn. For the one whose turn it is.
-    begun: Cell<bool>,
-    /// It waits for nothing but its next turn. Likewise.
-    gives_way: Cell<bool>,
+    schedule: Place,
+}
+
+// A parked coroutine takes its future and 160 bytes at most: these, the header, and where it reports.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Turns>() == 16);
+
+/// Where it is queued; and, in the lowest bit, that it waits for nothing but its next turn. The bit is written by the one whose turn it is (T1), the rest never; so all of it is
+/// Relaxed.
+struct Place(AtomicPtr<Schedule>);
+
+const GIVES_WAY: usize = 1;
+
+impl Place {
+    fn schedule(&self) -> NonNull<Schedule> {
+        let place = self.0.load(Ordering::Relaxed).map_addr(|address| address & !GIVES_WAY);
+        // SAFETY: never null.
+        unsafe { NonNull::new_unchecked(place) }
+    }
+
+    fn give_way(&self) {
+        let place = self.0.load(Ordering::Relaxed);
+        self.0.store(place.map_addr(|address| address | GIVES_WAY), Ordering::Relaxed);
+    }
+
+    /// Whether it gives way. It does so once.
+    #[inline]
+    fn take_gives_way(&self) -> bool {
+        let place = self.0.load(Ordering::Relaxed);
+        let gives_way = place.addr() & GIVES_WAY != 0;
+        if gives_way {
+            self.0.store(place.map_addr(|address| address & !GIVES_WAY), Ordering::Relaxed);
+        }
+        gives_way
+    }
 }
 
 /// A coroutine, whatever its future.
@@ -71,21 +100,20 @@ struct Coroutine {
 
 impl Turns {
     pub(super) fn new(schedule: NonNull<Schedule>) -> Turns {
-        Turns { word: TurnWord::new(), schedule, shields: AtomicU32::new(0), begun: Cell::new(false), gives_way: Cell::new(false) }
+        Turns { word: TurnWord::new(), shields: AtomicU32::new(0), schedule: Place(AtomicPtr::new(schedule.as_ptr())) }
     }
 
-    /// A turn begins. Returns whether it is the first.
+    /// A turn begins.
     #[inline]
-    pub(super) fn begin(&self) -> bool {
+    pub(super) fn begin(&self) {
         self.word.begin();
-        !self.begun.replace(true)
     }
 
     /// A turn is over, and the task has not ended. `true`: it was woken meanwhile, or gives way, and is the caller's to queue. Else it may be gone when this returns.
     #[inline]
     fn pause(&self) -> bool {
         // Who gives way keeps B, so whoever wakes it meanwhile does not queue it.
-        self.gives_way.take() || self.word.pause()
+        self.schedule.take_gives_way() || self.word.pause()
     }
 
     /// Whether a part of it is shielded.
@@ -116,10 +144,11 @@ impl Header {
         if let Some(turns) = self.turns()
             && turns.word.notify()
         {
+            let schedule = turns.schedule.schedule();
             // SAFETY: it has not ended (T2), so its schedule is there.
-            let queue = unsafe { turns.schedule.as_ref() }.queue;
+            let queue = unsafe { schedule.as_ref() }.queue;
             // SAFETY: `notify` has made it ours to queue.
-            unsafe { queue(NonNull::from(self), turns.schedule, Why::Woken) };
+            unsafe { queue(NonNull::from(self), schedule, Why::Woken) };
         }
     }
 
@@ -150,10 +179,11 @@ pub(crate) unsafe fn pause(task: NonNull<Header>) -> bool {
 pub(crate) unsafe fn queue_again(task: NonNull<Header>) {
     // SAFETY: by contract it is alive.
     let turns = unsafe { &(*task.cast::<Coroutine>().as_ptr()).turns };
+    let schedule = turns.schedule.schedule();
     // SAFETY: it has not ended, so its schedule is there.
-    let queue = unsafe { turns.schedule.as_ref() }.queue;
+    let queue = unsafe { schedule.as_ref() }.queue;
     // SAFETY: by contract.
-    unsafe { queue(task, turns.schedule, Why::Woken) };
+    unsafe { queue(task, schedule, Why::Woken) };
 }
 
 // Wakers.
@@ -224,7 +254,7 @@ pub(crate) fn gives_way(waker: &Waker, local: &Local) -> bool {
     let ours = wakes_current(waker, local);
     if ours {
         // SAFETY: its table says that it is a coroutine's; and it has the turn.
-        unsafe { coroutine(waker.data()) }.turns.gives_way.set(true);
+        unsafe { coroutine(waker.data()) }.turns.schedule.give_way();
     }
     ours
 }

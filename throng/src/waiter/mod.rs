@@ -79,11 +79,13 @@ impl Waiter {
         waiter
     }
 
-    /// The goroutine starts: here it stays. A coroutine begins a turn: here it stays until that is over (W3).
+    /// The goroutine starts: here it stays. A coroutine begins a turn: here it stays until that is over (W3). Returns whether it had not settled anywhere before.
     #[inline]
-    pub(crate) fn settle(&self, home: &'static Home) {
+    pub(crate) fn settle(&self, home: &'static Home) -> bool {
+        let first = self.home().is_null();
         // Relaxed: who needs it has seen something later of ours, a wait or an open scope.
         self.home.store(ptr::from_ref(home).cast_mut(), Ordering::Relaxed);
+        first
     }
 
     #[inline]
