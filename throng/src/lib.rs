@@ -119,6 +119,12 @@ struct FromKotlin;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/from-go.md")]
 struct FromGo;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-tokio.md")]
+struct FromTokio;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/core.md")]
+struct CoreGuide;
 
 // Layer 0: the machine.
 mod lock;
