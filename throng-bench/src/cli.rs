@@ -49,6 +49,9 @@ pub(crate) struct CompareArgs {
     /// Systems that take turns, in this order.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = System::ALL)]
     pub(crate) systems: Vec<System>,
+    /// The system that the others are compared with, and whose goals are looked at.
+    #[arg(long, value_enum, default_value_t = System::Throng)]
+    pub(crate) of: System,
     /// Threads of each system's pool.
     #[arg(long, env = "WORKERS", default_value = "2")]
     pub(crate) workers: NonZeroUsize,
@@ -153,6 +156,7 @@ mod tests {
     fn compare_form() {
         let args = compare_args(&["b", "compare", "--rounds", "5", "--systems", "throng,tokio", "yield=1_000", "idle_mem"]);
         assert_eq!(args.rounds, 5);
+        assert_eq!(compare_args(&["b", "compare", "--of", "throng-co"]).of, System::ThrongCo);
         assert_eq!(args.systems, [System::Throng, System::Tokio]);
         assert_eq!(args.sizes(), [(Workload::Yield, 1000), (Workload::IdleMem, 200_000), (Workload::IdleMem, 1_000_000)]);
     }
@@ -161,6 +165,7 @@ mod tests {
     fn compare_takes_everything_when_nothing_is_named() {
         let args = compare_args(&["b", "compare"]);
         assert_eq!(args.systems, System::ALL);
+        assert_eq!(args.of, System::Throng);
         // Two of the workloads have two sizes.
         assert_eq!(args.sizes().len(), Workload::ALL.len() + 2);
     }

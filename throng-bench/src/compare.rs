@@ -44,11 +44,11 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), BenchError> {
     let mut rows = Vec::new();
     for (workload, n, able) in &plan {
         let delivered = take_turns(&child, &bar, *workload, *n, able, args.rounds);
-        rows.extend(workload.metrics().iter().map(|&metric| Row::new(*workload, *n, metric, &delivered)));
+        rows.extend(workload.metrics().iter().map(|&metric| Row::new(args.of, *workload, *n, metric, &delivered)));
     }
     bar.finish_and_clear();
 
-    let comparison = Comparison { workers: child.workers, rounds: args.rounds, systems, rows };
+    let comparison = Comparison { of: args.of, workers: child.workers, rounds: args.rounds, systems, rows };
     if args.json {
         println!("{}", comparison.to_json());
     } else {

@@ -64,6 +64,17 @@ impl Measured {
         let own = OwnFields { cancel_ns_per_op: Some(cancel.as_nanos() as f64 / self.ops.max(1) as f64), ..self.own };
         Measured { own, ..self }
     }
+
+    /// Adds the other figure of `compute_mix`: how late the timers were, of which there must be some, and none may be early.
+    pub(crate) fn with_lateness(self, mut late: Vec<Option<Duration>>) -> Result<Self, BenchError> {
+        late.sort_unstable();
+        // The smallest is an early one, if there is any.
+        let (Some(Some(_)), Some(Some(p99))) = (late.first(), late.get(late.len() * 99 / 100)) else {
+            return Err(BenchError::failed("a timer was early, or none rang"));
+        };
+        let own = OwnFields { timer_p99_ms: Some(p99.as_secs_f64() * 1e3), ..self.own };
+        Ok(Measured { own, ..self })
+    }
 }
 
 /// Fields that only some workloads report, next to the common ones.
@@ -81,6 +92,9 @@ pub(crate) struct OwnFields {
     /// `deep_tree`: what cancelling each level and waiting for its end took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cancel_ns_per_op: Option<f64>,
+    /// `compute_mix`: how late a timer of a millisecond was, but for the worst hundredth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timer_p99_ms: Option<f64>,
 }
 
 /// Why there is no figure.
@@ -141,6 +155,16 @@ mod tests {
         assert_eq!(timed.own.lag_ms, Some(250.0));
         assert_eq!(timed.own.cpu_ms, Some(30.0));
         assert!(measured.with_timers(Duration::from_secs(2), Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn the_worst_hundredth_of_the_timers_is_left_out() {
+        let late = |ms: u64| Some(Duration::from_millis(ms));
+        let measured = Measured::new(Duration::from_secs(1), 4);
+        let all: Vec<_> = (1..=200).rev().map(late).collect();
+        assert_eq!(measured.with_lateness(all).expect("none early").own.timer_p99_ms, Some(199.0));
+        assert!(measured.with_lateness(vec![late(1), None]).is_err());
+        assert!(measured.with_lateness(Vec::new()).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a comparison found, as a table for people and as JSON for programs.
 //!
-//! A [`Row`] is one figure of one workload at one size: the spread of each system, the ratio of throng's median to each
-//! peer's, and the goal. A system that does not have the workload is absent from the row; one that failed is listed
+//! A [`Row`] is one figure of one workload at one size: the spread of each system, the ratio of one system's median to each
+//! other's, and the goal. A system that does not have the workload is absent from the row; one that failed is listed
 //! with its reason.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ use crate::workload::{Goal, Metric, Workload};
 /// Everything a comparison found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
+    /// The system that is compared with the others.
+    pub(crate) of: System,
     pub(crate) workers: usize,
     pub(crate) rounds: u64,
     /// In the order they took turns.
@@ -33,7 +35,7 @@ pub(crate) struct Row {
     metric: Metric,
     systems: BTreeMap<System, Spread>,
     failed: BTreeMap<System, String>,
-    /// throng's median over the peer's.
+    /// The median of the system that is compared, over the peer's.
     ratios: BTreeMap<System, f64>,
     goal: Option<Goal>,
     /// The goal as a ratio to each peer of the run that it can be carried over to.
@@ -43,7 +45,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn new(workload: Workload, n: u64, metric: Metric, delivered: &[Delivered]) -> Self {
+    pub(crate) fn new(of: System, workload: Workload, n: u64, metric: Metric, delivered: &[Delivered]) -> Self {
         let mut systems = BTreeMap::new();
         let mut failed = BTreeMap::new();
         for (system, lines) in delivered {
@@ -57,10 +59,10 @@ impl Row {
                 Err(reason) => _ = failed.insert(*system, reason),
             }
         }
-        let ours = systems.get(&System::Throng);
-        let peers = systems.iter().filter(|(system, _)| **system != System::Throng);
+        let ours = systems.get(&of);
+        let peers = systems.iter().filter(|(system, _)| **system != of);
         let ratios: BTreeMap<System, f64> = peers.filter_map(|(peer, spread)| Some((*peer, ours?.ratio_to(spread)?))).collect();
-        let goal = workload.goal(metric);
+        let goal = workload.goal(of, metric);
         let goal_ratios: BTreeMap<System, f64> =
             ratios.keys().filter_map(|peer| Some((*peer, workload.goal_against(goal?, &peer.to_string())?))).collect();
         let met = match goal {
@@ -119,12 +121,12 @@ impl Comparison {
         serde_json::to_string_pretty(self).expect("all keys are names")
     }
 
-    /// Peers that throng can be compared to: none when throng itself is not in the run.
+    /// What it can be compared to: nothing when it is not in the run itself.
     fn peers(&self) -> Vec<System> {
-        if !self.systems.contains(&System::Throng) {
+        if !self.systems.contains(&self.of) {
             return Vec::new();
         }
-        self.systems.iter().copied().filter(|system| *system != System::Throng).collect()
+        self.systems.iter().copied().filter(|system| *system != self.of).collect()
     }
 }
 
@@ -133,7 +135,7 @@ impl fmt::Display for Comparison {
         let peers = self.peers();
         let mut header = vec!["workload".to_owned(), "n".to_owned(), "figure".to_owned()];
         header.extend(self.systems.iter().map(System::to_string));
-        header.extend(peers.iter().map(|peer| format!("throng/{peer}")));
+        header.extend(peers.iter().map(|peer| format!("{}/{peer}", self.of)));
         header.push("goal".to_owned());
 
         let mut table = Table::new();
@@ -190,13 +192,13 @@ mod tests {
     }
 
     fn comparison(rows: Vec<Row>) -> Comparison {
-        Comparison { workers: 2, rounds: 3, systems: vec![System::Throng, System::Tokio, System::Rayon], rows }
+        Comparison { of: System::Throng, workers: 2, rounds: 3, systems: vec![System::Throng, System::Tokio, System::Rayon], rows }
     }
 
     fn yields(throng: f64) -> Row {
         let workload = Workload::Yield;
         let all = [delivered(System::Throng, workload, &[throng, 9.0, 30.0]), delivered(System::Tokio, workload, &[50.0, 40.0, 60.0])];
-        Row::new(workload, 10, Metric::NsPerOp, &all)
+        Row::new(System::Throng, workload, 10, Metric::NsPerOp, &all)
     }
 
     #[test]
@@ -221,7 +223,7 @@ mod tests {
     fn goals_against_absent_peers_are_carried_over() {
         let workload = Workload::SpawnOne;
         let all = [delivered(System::Throng, workload, &[60.0]), delivered(System::Tokio, workload, &[698.0])];
-        let row = Row::new(workload, 10, Metric::NsPerOp, &all);
+        let row = Row::new(System::Throng, workload, 10, Metric::NsPerOp, &all);
         assert_eq!(row.goal_text(), "0.12 of go (~0.10 of tokio), met");
         assert_eq!(row.met, Some(true));
     }
@@ -230,7 +232,7 @@ mod tests {
     fn goals_that_are_not_ratios_need_no_peer() {
         let workload = Workload::IdleMem;
         let all = [delivered(System::Throng, workload, &[5000.0])];
-        let row = Row::new(workload, 10, Metric::BytesPerTask, &all);
+        let row = Row::new(System::Throng, workload, 10, Metric::BytesPerTask, &all);
         assert_eq!(row.goal_text(), "4300, missed");
     }
 
@@ -238,7 +240,7 @@ mod tests {
     fn failures_and_absences_are_told_apart() {
         let workload = Workload::Yield;
         let all = [delivered(System::Tokio, workload, &[50.0]), (System::Throng, Err("exit status: 1".to_owned()))];
-        let row = Row::new(workload, 10, Metric::NsPerOp, &all);
+        let row = Row::new(System::Throng, workload, 10, Metric::NsPerOp, &all);
         assert_eq!(row.figure(System::Throng), "failed");
         assert_eq!(row.figure(System::Rayon), "-");
         assert_eq!(row.goal_text(), "0.30 of tokio");
@@ -250,6 +252,22 @@ mod tests {
         let mut without = comparison(vec![yields(10.0)]);
         without.systems.remove(0);
         assert!(!without.to_string().contains("throng/"), "{without}");
+    }
+
+    #[test]
+    fn coroutines_have_goals_of_their_own() {
+        let workload = Workload::Yield;
+        let all = [
+            delivered(System::ThrongCo, workload, &[33.0]),
+            delivered(System::Throng, workload, &[10.0]),
+            delivered(System::Tokio, workload, &[50.0]),
+        ];
+        let row = Row::new(System::ThrongCo, workload, 10, Metric::NsPerOp, &all);
+        assert_eq!(row.goal_text(), "0.60 of tokio, missed");
+        assert_eq!(row.ratios[&System::Throng], 3.3);
+        let mut all = comparison(vec![row]);
+        (all.of, all.systems) = (System::ThrongCo, vec![System::ThrongCo, System::Tokio]);
+        assert!(all.to_string().contains("| throng-co/tokio |"), "{all}");
     }
 
     #[test]

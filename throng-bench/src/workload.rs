@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::report::Line;
+use crate::systems::System;
 
 /// A workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub(crate) enum Workload {
     CancelTree,
     /// A chain of N scopes, each in the only child of the one before: built and ended, and once more, cancelled at the top (100,000 and 10,000)
     DeepTree,
+    /// Four ping-pong pairs, N round trips in all, among tasks that compute a millisecond each; and how late a timer of 1 ms is (4,000)
+    ComputeMix,
 }
 
 /// A figure of a measurement.
@@ -56,6 +59,8 @@ pub(crate) enum Metric {
     CpuMs,
     #[serde(rename = "cancel ns/op")]
     CancelNsPerOp,
+    #[serde(rename = "timer p99 ms")]
+    TimerP99Ms,
 }
 
 impl Metric {
@@ -67,6 +72,7 @@ impl Metric {
             Metric::LagMs => "lag ms",
             Metric::CpuMs => "CPU ms",
             Metric::CancelNsPerOp => "cancel ns/op",
+            Metric::TimerP99Ms => "timer p99 ms",
         }
     }
 
@@ -78,6 +84,7 @@ impl Metric {
             Metric::LagMs => line.own.lag_ms,
             Metric::CpuMs => line.own.cpu_ms,
             Metric::CancelNsPerOp => line.own.cancel_ns_per_op,
+            Metric::TimerP99Ms => line.own.timer_p99_ms,
         }
     }
 }
@@ -93,7 +100,7 @@ pub(crate) enum Goal {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 13] = [
+    pub(crate) const ALL: [Workload; 14] = [
         Workload::SpawnJoin,
         Workload::SpawnJoinWg,
         Workload::SpawnOne,
@@ -107,6 +114,7 @@ impl Workload {
         Workload::Timers,
         Workload::CancelTree,
         Workload::DeepTree,
+        Workload::ComputeMix,
     ];
 
     /// The sizes `compare` runs; the first is the default of a single run.
@@ -121,6 +129,7 @@ impl Workload {
             Workload::CancelTree => &[100_000],
             // Two, so that a cost that grows with the depth shows.
             Workload::DeepTree => &[100_000, 10_000],
+            Workload::ComputeMix => &[4_000],
         }
     }
 
@@ -129,6 +138,7 @@ impl Workload {
         match self {
             Workload::Skynet | Workload::SkynetJoin => 10_u64.pow(n.max(1).ilog10()),
             Workload::Select2 => (n / 2).max(1) * 2,
+            Workload::ComputeMix => (n / PAIRS).max(1) * PAIRS,
             Workload::Yield => {
                 let (tasks, each) = yields(n);
                 tasks * each
@@ -143,12 +153,25 @@ impl Workload {
             Workload::IdleMem => &[Metric::BytesPerTask],
             Workload::Timers => &[Metric::LagMs, Metric::CpuMs],
             Workload::DeepTree => &[Metric::NsPerOp, Metric::CancelNsPerOp],
+            Workload::ComputeMix => &[Metric::NsPerOp, Metric::TimerP99Ms],
             _ => &[Metric::NsPerOp],
         }
     }
 
-    /// The goal for throng, where one is set.
-    pub(crate) fn goal(self, metric: Metric) -> Option<Goal> {
+    /// The goal for `system`, where one is set.
+    pub(crate) fn goal(self, system: System, metric: Metric) -> Option<Goal> {
+        match system {
+            System::Throng => self.goal_of_goroutines(metric),
+            System::ThrongCo => self.goal_of_coroutines(),
+            _ => None,
+        }
+    }
+
+    fn goal_of_coroutines(self) -> Option<Goal> {
+        matches!(self, Workload::SpawnJoin | Workload::Yield).then_some(Goal::Ratio { peer: "tokio", ratio: 0.6 })
+    }
+
+    fn goal_of_goroutines(self, metric: Metric) -> Option<Goal> {
         let (peer, ratio) = match (self, metric) {
             (Workload::IdleMem, Metric::BytesPerTask) => return Some(Goal::AtMost(4300.0)),
             (Workload::Timers, Metric::LagMs) => return Some(Goal::AtMost(100.0)),
@@ -161,7 +184,7 @@ impl Workload {
             (Workload::Select2, _) => ("go", 0.2),
             (Workload::Skynet, _) => ("smol", 0.08),
             (Workload::CancelTree, _) => ("smol", 0.5),
-            (Workload::SkynetJoin | Workload::IdleMem | Workload::Timers | Workload::DeepTree, _) => return None,
+            (Workload::SkynetJoin | Workload::IdleMem | Workload::Timers | Workload::DeepTree | Workload::ComputeMix, _) => return None,
         };
         Some(Goal::Ratio { peer, ratio })
     }
@@ -177,7 +200,7 @@ impl Workload {
             Workload::Select2 => &[("go", 436.0), ("tokio", 694.0)],
             Workload::Skynet => &[("smol", 908.0), ("go", 1372.0), ("tokio", 1334.0)],
             Workload::CancelTree => &[("smol", 259.0), ("go", 703.0), ("tokio", 555.0)],
-            Workload::SkynetJoin | Workload::IdleMem | Workload::Timers | Workload::DeepTree => &[],
+            Workload::SkynetJoin | Workload::IdleMem | Workload::Timers | Workload::DeepTree | Workload::ComputeMix => &[],
         }
     }
 
@@ -203,6 +226,9 @@ impl fmt::Display for Workload {
         f.write_str(value.as_ref().map_or("?", |value| value.get_name()))
     }
 }
+
+/// Pairs in `compute_mix`.
+pub(crate) const PAIRS: u64 = 4;
 
 /// Tasks, and yields of each, that make up about `n` yields.
 pub(crate) fn yields(n: u64) -> (u64, u64) {
@@ -245,6 +271,8 @@ mod tests {
         assert_eq!(Workload::Skynet.fit(999), 100);
         assert_eq!(Workload::Select2.fit(1), 2);
         assert_eq!(Workload::Select2.fit(7), 6);
+        assert_eq!(Workload::ComputeMix.fit(1), 4);
+        assert_eq!(Workload::ComputeMix.fit(11), 8);
         assert_eq!(Workload::Yield.fit(7), 7);
         assert_eq!(Workload::Yield.fit(2_500), 2_000);
         assert_eq!(Workload::Timers.fit(7), 7);
@@ -268,13 +296,13 @@ mod tests {
     #[test]
     fn goals_are_carried_over_to_other_peers() {
         let spawn = Workload::SpawnJoin;
-        let goal = spawn.goal(Metric::NsPerOp).expect("set");
+        let goal = spawn.goal(System::Throng, Metric::NsPerOp).expect("set");
         assert_eq!(spawn.goal_against(goal, "go"), Some(0.2));
         let tokio = spawn.goal_against(goal, "tokio").expect("known");
         assert!((tokio - 0.2 * 731.0 / 734.0).abs() < 1e-9);
         assert_eq!(spawn.goal_against(goal, "threads"), None);
         let idle = Workload::IdleMem;
-        let goal = idle.goal(Metric::BytesPerTask).expect("set");
+        let goal = idle.goal(System::Throng, Metric::BytesPerTask).expect("set");
         assert_eq!(idle.goal_against(goal, "tokio"), None);
     }
 

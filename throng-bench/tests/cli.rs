@@ -20,6 +20,7 @@ const EVERYTHING: &[(&str, u64)] = &[
     ("timers", 20),
     ("cancel_tree", 200),
     ("deep_tree", 200),
+    ("compute_mix", 200),
 ];
 const SMOL: &[&str] = &["spawn_join", "spawn_one", "yield", "ping_pong", "chan_spsc", "skynet", "skynet_join", "timers", "cancel_tree"];
 const RAYON: &[&str] = &["spawn_join", "spawn_one", "skynet_join"];
@@ -51,6 +52,7 @@ fn measure(system: &str, workload: &str, n: u64) {
     assert_eq!(line["bytes_per_task"].is_f64(), workload == "idle_mem", "{line}");
     assert_eq!(line["lag_ms"].is_f64(), workload == "timers", "{line}");
     assert_eq!(line["cpu_ms"].is_f64(), workload == "timers", "{line}");
+    assert_eq!(line["timer_p99_ms"].is_f64(), workload == "compute_mix", "{line}");
     assert_eq!(line["cancel_ns_per_op"].is_f64(), workload == "deep_tree", "{line}");
 }
 
@@ -72,6 +74,11 @@ fn measure_all(system: &str, has: impl Fn(&str) -> bool) {
 #[test]
 fn throng() {
     measure_all("throng", |_| true);
+}
+
+#[test]
+fn throng_co() {
+    measure_all("throng-co", |workload| workload != "deep_tree");
 }
 
 #[test]
@@ -107,6 +114,7 @@ fn compare_prints_a_table() {
     let table = output(bench(&["compare", "--rounds", "3", "ping_pong=100", "idle_mem=100", "skynet=1000", "deep_tree=100"]));
     for part in [
         "| workload ",
+        "| throng/throng-co ",
         "| throng/tokio ",
         "| throng/smol ",
         "| throng/threads ",

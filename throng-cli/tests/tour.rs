@@ -31,6 +31,23 @@ fn structured_blocking() {
     assert_eq!(lines("structured-blocking"), ["Will be printed", "Will not be printed"]);
 }
 
+#[test]
+fn blocking() {
+    assert_eq!(
+        lines("blocking"),
+        [
+            "listener: blocks a thread kept for that",
+            "teller: step 1, on the worker",
+            "teller: step 2, on the worker",
+            "teller: step 3, on the worker",
+            "listener: was told Ok(\"done\")",
+            "listener: will block the only worker",
+            "teller: a spare worker has started me",
+            "listener: was told Ok(\"done\")",
+        ]
+    );
+}
+
 /// The number of rounds is a matter of timing.
 #[test]
 fn context_cancel() {
@@ -181,6 +198,20 @@ fn shield() {
 }
 
 #[test]
+fn dispatchers() {
+    assert_eq!(
+        lines("dispatchers"),
+        [
+            "page one, printed by the thread 'printer'",
+            "page two, printed by the thread 'printer'",
+            "ten tasks, never more than two at once: true",
+            "sixteen threads were blocked at once, and none of them was a worker",
+            "drawn by the thread that owns the window: true",
+        ]
+    );
+}
+
+#[test]
 fn lazy() {
     assert_eq!(
         lines("lazy"),
@@ -289,4 +320,24 @@ fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
     for tour in TOURS {
         assert!(complaint.contains(tour.name), "{complaint}");
     }
+}
+
+#[test]
+fn policies() {
+    assert_eq!(
+        lines("policies"),
+        [
+            "go:         kotlin:     throng:",
+            "c           c           c",
+            "a           a           b",
+            "b           b           b's second",
+            "b's second  b's second  b's first",
+            "b's first   a, again    a",
+            "a, again    b's first   a, again",
+            "go: 100 1..60 x 61..99; checks of the global queue: 2",
+            "kotlin: 100 1..7 x 8..99; checks of the global queue: 1",
+            "go: 8 tasks stolen, in 4 steals",
+            "kotlin: 8 tasks stolen, in 8 steals",
+        ]
+    );
 }

@@ -7,6 +7,8 @@ use crate::cancelled::Cancelled;
 use crate::channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use crate::core::{SuspendError, WaitError};
 use crate::join::JoinError;
+use crate::scope::OnError;
+use crate::spawn::SpawnError;
 
 /// What can end a stretch of code that parks, in one type: everything the calls of this crate return converts into it with `?`.
 ///
@@ -35,6 +37,8 @@ pub enum Error {
     Elapsed,
     /// A joined task has no value.
     Join(JoinError),
+    /// A dispatcher took no new task.
+    Refused(SpawnError),
     /// Nobody was left who could have resumed a [`suspend`](crate::core::suspend).
     Abandoned,
 }
@@ -101,6 +105,15 @@ impl From<JoinError> for Error {
     }
 }
 
+impl From<OnError> for Error {
+    fn from(error: OnError) -> Error {
+        match error {
+            OnError::Cancelled => Error::Cancelled,
+            OnError::Refused(refused) => Error::Refused(refused),
+        }
+    }
+}
+
 impl From<SuspendError> for Error {
     fn from(error: SuspendError) -> Error {
         match error {
@@ -127,6 +140,7 @@ impl fmt::Display for Error {
             Error::Closed => f.write_str("the channel is closed"),
             Error::Elapsed => f.write_str("the time limit was reached"),
             Error::Join(error) => error.fmt(f),
+            Error::Refused(error) => error.fmt(f),
             Error::Abandoned => SuspendError::Abandoned.fmt(f),
         }
     }
@@ -136,6 +150,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Join(error) => Some(error),
+            Error::Refused(error) => Some(error),
             _ => None,
         }
     }

@@ -51,7 +51,8 @@
 //! | where tasks run | [`dispatch`]: [`Dispatcher`], [`dispatch::default`](dispatch::default()), [`dispatch::io`], [`dispatch::single`]; [`on`] |
 //! | calls that block | [`blocking`], [`dispatch::io`] |
 //! | giving way | [`yield_now`] |
-//! | looking in | [`metrics`], [`Metrics`] |
+//! | other orders: as in Go, as in Kotlin | [`Policy`], [`policy`] |
+//! | looking in | [`metrics`], [`Metrics`]; [`Runtime::stalls`], [`Stall`] |
 //! | making channels, locks and waiting calls of one's own | [`core`] |
 //!
 //! Everything that parks a goroutine blocks the thread when it is called on a plain thread. So channels, locks and scopes work between goroutines and threads, and [`go`] on a
@@ -61,7 +62,7 @@
 //!
 //! **Calls that block.** A goroutine that calls `std::thread::sleep`, reads a file or waits in foreign code keeps its worker. Goroutines that
 //! have not started move to other workers; those that have started there wait. Put such calls into [`blocking`].
-//! The code inside runs on a thread that is no worker: `go` in there starts on the default runtime, `s.go` on that of its scope.
+//! The code inside runs on a thread that is no worker; what it starts runs on the caller's runtime.
 //!
 //! **No preemption.** A goroutine that computes for long without parking keeps its worker, too. Call [`yield_now`] now and then, which also returns its
 //! cancellation; [`check`] only looks at that.
@@ -101,6 +102,8 @@
 //! # Features
 //!
 //! - `macros` (on by default): `#[throng::main]`, `#[throng::test]` and `select!`.
+//! - `backtrace`: reports of stuck goroutines say what these were doing. Reads other threads' stacks in a signal handler: see [`Builder::report_stalls_after`].
+//! - `tracing`: such reports go to `tracing` instead of stderr.
 //!
 //! # Minimum Rust version
 //!
@@ -125,6 +128,9 @@ struct FromTokio;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/core.md")]
 struct CoreGuide;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/policies.md")]
+struct Policies;
 
 // Layer 0: the machine.
 mod lock;
@@ -138,6 +144,8 @@ mod context;
 mod fiber;
 mod home;
 mod panics;
+#[cfg(not(loom))]
+mod probe;
 mod timer;
 mod waiter;
 mod waitq;
@@ -164,6 +172,8 @@ mod handler;
 mod job;
 #[cfg(not(loom))]
 mod join;
+#[cfg(not(loom))]
+pub mod policy;
 #[cfg(not(loom))]
 mod rt;
 #[cfg(not(loom))]
@@ -211,7 +221,9 @@ pub use join::{JoinError, Panic};
 #[cfg(not(loom))]
 pub use rt::{Builder, Runtime, metrics, run};
 #[cfg(not(loom))]
-pub use sched::{Metrics, WorkerMetrics, blocking, yield_now};
+pub use sched::policy::{Policy, PolicyBuilder};
+#[cfg(not(loom))]
+pub use sched::{Metrics, PolicyMetrics, Stall, WorkerMetrics, blocking, yield_now};
 #[cfg(not(loom))]
 pub use scope::{
     ChildFailure, Failures, Fallible, HowFailed, OnError, Outcomes, Scope, ScopeTask, ScopedCompletable, ScopedJoinHandle, ScopedJoining,

@@ -5,11 +5,13 @@ use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use crate::dispatch::Dispatcher;
 use crate::home::local;
 use crate::join::JoinError;
-use crate::sched::{Metrics, Plan, Scheduler, on_worker};
+use crate::sched::policy::Policy;
+use crate::sched::{Metrics, Plan, Scheduler, Stall, on_worker};
 use crate::spawn::{JoinHandle, NoScope, Options, Place, SpawnError, start, start_future};
 use crate::waiter::{Heeds, unwinding};
 
@@ -21,6 +23,9 @@ const MAX_BLOCKING_THREADS: usize = 512;
 
 /// How many workers may come to help while others are stuck, unless the builder says otherwise.
 const MAX_SPARE_WORKERS: usize = 64;
+
+/// How long a worker may be stuck in a goroutine that others wait for before that is reported, unless the builder says otherwise.
+const STALLS_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs `f` as the first goroutine of a runtime made for it, and returns its value when that runtime has been shut down.
 ///
@@ -168,6 +173,26 @@ impl Runtime {
         self.scheduler.metrics()
     }
 
+    /// The last workers that were stuck while others waited for them, the oldest first: see [`Builder::report_stalls_after`]. At most 32 are kept.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let runtime = throng::Runtime::builder().workers(1).report_stalls_after(Duration::from_millis(20)).build()?;
+    /// runtime.run(|| {
+    ///     throng::go(|| println!("I wait for the one worker"));
+    ///     // In real life: a call into foreign code that is not in `throng::blocking`.
+    ///     std::thread::sleep(Duration::from_millis(100));
+    /// });
+    /// for stall in runtime.stalls() {
+    ///     println!("{stall}"); // worker 0 has been stuck for 21 ms in goroutine 'main' (spawned at ..)
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stalls(&self) -> Vec<Stall> {
+        self.scheduler.stalls()
+    }
+
     /// Cancels every goroutine, waits until all have ended, and ends the threads. Dropping the runtime does the same.
     ///
     /// Goroutines that have not started never will; those that run meet [`Cancelled`](crate::Cancelled) at their next call that parks. One that never parks, or that goes on
@@ -223,10 +248,12 @@ impl Builder {
                 workers: 0,
                 elastic: false,
                 max_spare_workers: MAX_SPARE_WORKERS,
+                stalls_after: STALLS_AFTER,
                 stack_size: STACK_SIZE,
                 max_blocking_threads: MAX_BLOCKING_THREADS,
                 seed: None,
                 steal_at_once: false,
+                policy: Policy::throng(),
             },
         }
     }
@@ -275,10 +302,38 @@ impl Builder {
         self
     }
 
+    /// How long a goroutine may keep its worker, without parking, while others wait for that worker, until it is reported; one second by default, [`Duration::MAX`]: never.
+    ///
+    /// Each such goroutine is reported once: its name, where it was spawned, the worker, how long, and, with the feature `backtrace`, what it was doing. The report goes to `tracing` with the feature
+    /// `tracing`, at the level of warnings with the target `throng::stall`, else to stderr; and [`Runtime::stalls`] has it.
+    ///
+    /// Others wait if goroutines that have not started do and nobody else takes them, or if goroutines of the same worker are ready or have been woken.
+    /// To learn all that the worker's thread is sent the signal SIGURG, on which its handler, installed for the first report, only copies. Calls that the signal interrupts go on, or
+    /// return `EINTR`, as for any signal. If the program has a handler of its own for SIGURG that stays, and reports do without. With the feature `backtrace` the handler runs the unwinder, which
+    /// is not promised to be safe there: with glibc before 2.35 a thread that is interrupted inside the dynamic loader would hang.
+    pub fn report_stalls_after(mut self, time: Duration) -> Builder {
+        self.plan.stalls_after = time;
+        self
+    }
+
     /// A pool that begins with one worker and gets another, up to `workers`, whenever work comes up while none rests. For the dispatchers above.
     #[doc(hidden)]
     pub fn elastic(mut self) -> Builder {
         self.plan.elastic = true;
+        self
+    }
+
+    /// In which order workers run tasks, and how they come by those of others: [`Policy::throng`] by default, [`Policy::go`], [`Policy::kotlin`], or one of your own.
+    ///
+    /// ```
+    /// use throng::{Policy, Runtime};
+    ///
+    /// let runtime = Runtime::builder().policy(Policy::kotlin()).build()?;
+    /// assert_eq!(runtime.run(|| 1 + 1), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn policy(mut self, policy: Policy) -> Builder {
+        self.plan.policy = policy;
         self
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cancelled::Cancelled;
 use crate::home::alarm::WakeAlarm;
 use crate::home::local;
+use crate::task::wakes_current;
 use crate::token::clock::ClockAlarm;
 use crate::waiter::{Heeds, arm};
 
@@ -52,7 +53,8 @@ fn sleep_to(deadline: Option<Instant>) -> Result<(), Cancelled> {
 
 /// [`sleep`] as a future, for coroutines and for other executors: waits without a stack.
 ///
-/// Starts to count when it is made, not when it is first polled. On a worker it costs an allocation and an entry in that worker's timers; elsewhere an entry in those of a thread kept for that.
+/// Starts to count when it is made, not when it is first polled. Awaited by a coroutine, it costs an allocation and an entry in its worker's timers; elsewhere, and within another crate's executor or set of futures, an entry
+/// in those of a thread kept for that.
 ///
 /// # Errors
 /// [`Cancelled`] if the coroutine that polls it is cancelled, before or meanwhile.
@@ -84,7 +86,7 @@ pub struct Sleeping {
     alarm: Option<Set>,
 }
 
-/// Who wakes it: the worker that has polled it, or, if none has, the clock's thread.
+/// Who wakes it: the worker that has polled it for a coroutine, or, if none has, the clock's thread.
 enum Set {
     Worker(WakeAlarm),
     Clock(ClockAlarm),
@@ -111,14 +113,16 @@ impl Future for Sleeping {
                 return Poll::Ready(Err(cancelled));
             }
             let Some(deadline) = self.deadline else { return Poll::Pending };
+            // A worker that somebody blocks in here until we wake him does not look at its alarms.
+            let by_worker = local.keeps_time() && wakes_current(cx.waker(), local);
             let set = match &self.alarm {
-                Some(Set::Worker(alarm)) => !alarm.has_rung(cx.waker()),
+                Some(Set::Worker(alarm)) => by_worker && !alarm.has_rung(cx.waker()),
                 Some(Set::Clock(alarm)) => alarm.wakes(cx.waker()),
                 None => false,
             };
             if !set {
                 let waker = cx.waker().clone();
-                self.alarm = Some(match local.keeps_time() {
+                self.alarm = Some(match by_worker {
                     true => Set::Worker(WakeAlarm::set(local, deadline, waker)),
                     false => Set::Clock(ClockAlarm::set(deadline, waker)),
                 });

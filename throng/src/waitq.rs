@@ -208,6 +208,7 @@ pub(crate) struct WokenAll<V> {
 }
 
 impl<V> Drop for WokenAll<V> {
+    #[inline]
     fn drop(&mut self) {
         let mut at = self.first;
         // SAFETY: claimed and not yet woken, so alive (W1).
@@ -218,8 +219,15 @@ impl<V> Drop for WokenAll<V> {
                 unsafe { ticket.wake() };
             }
         }
-        self.wakers.drain(..).for_each(Waker::wake);
+        if !self.wakers.is_empty() {
+            wake_futures(&mut self.wakers);
+        }
     }
+}
+
+#[cold]
+fn wake_futures(wakers: &mut Vec<Waker>) {
+    wakers.drain(..).for_each(Waker::wake);
 }
 
 /// One waiting call's place in a queue: lives in its frame, pinned. (`pub` since those of a `select!` lie in the caller's frame.)

@@ -1,7 +1,7 @@
 //! Random programs: trees of scopes, goroutines, cancellations, timeouts, channels, panics and shutdowns, whose accounts must balance.
 //!
 //! `cargo test --release -p throng --test stress -- --ignored` runs many seeds (`THRONG_STRESS_SEEDS`, and `THRONG_STRESS_FROM` to begin elsewhere); the ordinary test run
-//! a few. A failure names its seed.
+//! a few. A failure names its seed. `THRONG_TEST_POLICY=go` runs them under that policy.
 
 mod common;
 
@@ -13,7 +13,11 @@ use std::time::Duration;
 use common::runtimes::builder;
 use common::{Aviary, Canary, Dice, OnPurpose, panic_on_purpose, scaled, watched};
 use throng::channel::{RecvError, SendError};
-use throng::{Cancelled, Receiver, Runtime, Scope, Sender, bounded, go, rendezvous, scope, shield, sleep, timeout, unbounded, yield_now};
+use throng::policy::{GlobalCheck, LocalOrder, SlotBudget, SlotSteal};
+use throng::{
+    Cancelled, Policy, PolicyBuilder, Receiver, Runtime, Scope, Sender, bounded, go, rendezvous, scope, shield, sleep, timeout, unbounded,
+    yield_now,
+};
 
 /// What a whole program shares.
 struct World {
@@ -218,12 +222,14 @@ fn nested(world: &World, dice: Dice, depth: u32) -> Result<(), Failure> {
     result
 }
 
-fn one(seed: u64) {
+fn one(seed: u64, policy: Option<&Policy>) {
     let mut dice = Dice::new(seed);
     let world = World::new(&mut dice);
     let workers = [1, 2, 2, 4][dice.below(4) as usize];
     let shaken = (dice.below(3) > 0).then_some(seed);
-    let runtime = builder(workers, shaken).max_blocking_threads(2).build().expect("a runtime");
+    let builder = builder(workers, shaken).max_blocking_threads(2);
+    let builder = if let Some(policy) = policy { builder.policy(policy.clone()) } else { builder };
+    let runtime = builder.build().expect("a runtime");
     let trees = 1 + dice.below(3);
     let program = |runtime: &Runtime, seed: u64| {
         runtime.run(|| {
@@ -257,9 +263,9 @@ fn one(seed: u64) {
     assert_eq!(world.aviary.alive(), 0);
 }
 
-fn seeds(from: u64, count: u64) {
+fn seeds(from: u64, count: u64, policy: Option<&Policy>) {
     for seed in from..from + count {
-        watched(&format!("seed {seed}"), || one(seed));
+        watched(&format!("seed {seed}"), || one(seed, policy));
     }
 }
 
@@ -269,14 +275,24 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn a_few_random_programs() {
-    seeds(0, scaled(300, 3_000) as u64);
+    seeds(0, scaled(300, 3_000) as u64, None);
+}
+
+#[test]
+fn a_few_random_programs_under_each_policy() {
+    // Besides those of others, one whose queues are so small that everything overflows, and one whose slots nobody steals from.
+    let narrow = Policy::builder().local_capacity(2).slot_budget(SlotBudget::Tasks(2)).global_check(GlobalCheck::Random(1));
+    let private = PolicyBuilder::kotlin().slot_steal(SlotSteal::Never).local_order(LocalOrder::NewestFirst).local_capacity(3);
+    for policy in [Policy::go(), Policy::kotlin(), narrow.build().unwrap(), private.build().unwrap()] {
+        seeds(0, scaled(100, 700) as u64, Some(&policy));
+    }
 }
 
 #[test]
 #[ignore = "takes as long as it is told to"]
 fn many_random_programs() {
     let from = number("THRONG_STRESS_FROM").unwrap_or(1_000_000);
-    seeds(from, number("THRONG_STRESS_SEEDS").unwrap_or(100_000));
+    seeds(from, number("THRONG_STRESS_SEEDS").unwrap_or(100_000), None);
 }
 
 /// The idle protocol under bursts and pauses, from inside and outside at once.

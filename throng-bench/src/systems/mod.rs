@@ -4,11 +4,13 @@
 //! that fits; no other list says who has what. All do the same work, each in the fastest form a user of that system
 //! would write: a warm-up of n/10, then the clock around the work only, then the check.
 
+mod mix;
 mod parked;
 mod rayon;
 mod smol;
 mod threads;
 mod throng;
+mod throng_co;
 mod tokio;
 
 use std::fmt;
@@ -21,10 +23,12 @@ use crate::workload::Workload;
 
 /// A system that runs workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum System {
-    /// This project's runtime.
+    /// This project's runtime: goroutines.
     Throng,
+    /// The same runtime: coroutines.
+    ThrongCo,
     /// tokio's multi-thread runtime.
     Tokio,
     /// smol's executor.
@@ -36,13 +40,14 @@ pub(crate) enum System {
 }
 
 impl System {
-    pub(crate) const ALL: [System; 5] = [System::Throng, System::Tokio, System::Smol, System::Rayon, System::Threads];
+    pub(crate) const ALL: [System; 6] = [System::Throng, System::ThrongCo, System::Tokio, System::Smol, System::Rayon, System::Threads];
 }
 
 impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             System::Throng => "throng",
+            System::ThrongCo => "throng-co",
             System::Tokio => "tokio",
             System::Smol => "smol",
             System::Rayon => "rayon",
@@ -55,6 +60,7 @@ impl fmt::Display for System {
 pub(crate) fn bench(system: System, workload: Workload) -> Option<Bench> {
     match system {
         System::Throng => throng::bench(workload),
+        System::ThrongCo => throng_co::bench(workload),
         System::Tokio => tokio::bench(workload),
         System::Smol => smol::bench(workload),
         System::Rayon => rayon::bench(workload),
@@ -85,7 +91,9 @@ mod tests {
     fn throng_has_every_workload_and_tokio_all_but_its_own() {
         for workload in Workload::ALL {
             assert!(bench(System::Throng, workload).is_some(), "{workload}");
-            assert_eq!(bench(System::Tokio, workload).is_some(), workload != Workload::DeepTree, "{workload}");
+            for system in [System::ThrongCo, System::Tokio] {
+                assert_eq!(bench(system, workload).is_some(), workload != Workload::DeepTree, "{workload} on {system}");
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Children borrow their parent's locals, so counters and channel ends are locals here. Detached `go` is used where the
 //! workload asks for it: `spawn_join_wg`, `spawn_one`, and `skynet`, whose nodes wait for values and not for tasks.
 
+mod mix;
 mod trees;
 
 use std::sync::Arc;
@@ -35,11 +36,12 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::Timers => |run| measure(run, timers),
         Workload::CancelTree => |run| measure(run, trees::cancel_tree),
         // Room for the few frames of a level.
+        Workload::ComputeMix => |run| measure(run, mix::compute_mix),
         Workload::DeepTree => |run| measure_on(Runtime::builder().stack_size(32 << 10), run, trees::deep_tree),
     })
 }
 
-fn enter(run: &Run, work: impl FnOnce() -> Result<Measured> + Send) -> Result<Measured> {
+pub(super) fn enter(run: &Run, work: impl FnOnce() -> Result<Measured> + Send) -> Result<Measured> {
     enter_on(Runtime::builder(), run, work)
 }
 
@@ -48,7 +50,7 @@ fn enter_on(builder: Builder, run: &Run, work: impl FnOnce() -> Result<Measured>
     runtime.run(work)
 }
 
-fn measure(run: &Run, body: fn(u64) -> Result<Measured>) -> Result<Measured> {
+pub(super) fn measure(run: &Run, body: fn(u64) -> Result<Measured>) -> Result<Measured> {
     measure_on(Runtime::builder(), run, body)
 }
 

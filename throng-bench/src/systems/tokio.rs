@@ -4,7 +4,8 @@
 //! spares it an `Arc` a task, and each workload resets its own before the clock starts. Where a million tasks are joined, a
 //! plain `Vec` of handles is a third faster than a `JoinSet`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ::tokio::runtime::Builder;
@@ -13,10 +14,11 @@ use ::tokio::task::{JoinHandle, JoinSet, yield_now};
 use ::tokio::time::sleep;
 use ::tokio::{select, spawn};
 
+use super::mix::{NAP, compute, lateness};
 use super::parked::{End, counted};
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
 use crate::sys;
-use crate::workload::{Workload, naps, tree_tasks, yields};
+use crate::workload::{PAIRS, Workload, naps, tree_tasks, yields};
 
 type Result<T> = std::result::Result<T, BenchError>;
 
@@ -35,6 +37,7 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::IdleMem => |run| enter(run, idle_mem(run.n)),
         Workload::Timers => |run| measure(run, timers),
         Workload::CancelTree => |run| measure(run, cancel_tree),
+        Workload::ComputeMix => |run| measure(run, compute_mix),
         Workload::DeepTree => return None,
     })
 }
@@ -143,6 +146,61 @@ async fn ping_pong(n: u64) -> Result<Measured> {
     let wall = start.elapsed();
     check("sum of replies", sum, sum_below(n) + n)?;
     Ok(Measured::new(wall, n))
+}
+
+/// Until the pairs are through: as many tasks that compute as there are workers, each followed by another, and one that sleeps again and again.
+async fn compute_mix(n: u64) -> Result<Measured> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    static COMPUTED: AtomicU64 = AtomicU64::new(0);
+    static RUNNING: AtomicU64 = AtomicU64::new(0);
+    static LATE: Mutex<Vec<Option<Duration>>> = Mutex::new(Vec::new());
+
+    fn computing() {
+        spawn(async {
+            compute();
+            COMPUTED.fetch_add(1, Ordering::Relaxed);
+            if STOP.load(Ordering::Relaxed) {
+                RUNNING.fetch_sub(1, Ordering::Relaxed);
+            } else {
+                computing();
+            }
+        });
+    }
+
+    STOP.store(false, Ordering::Relaxed);
+    COMPUTED.store(0, Ordering::Relaxed);
+    for _ in 0..::tokio::runtime::Handle::current().metrics().num_workers() {
+        RUNNING.fetch_add(1, Ordering::Relaxed);
+        computing();
+    }
+    let timer = spawn(async {
+        loop {
+            let start = Instant::now();
+            sleep(NAP).await;
+            LATE.lock().map_err(BenchError::failed)?.push(lateness(start));
+            if STOP.load(Ordering::Relaxed) {
+                return Ok::<(), BenchError>(());
+            }
+        }
+    });
+    let each = n / PAIRS;
+    let start = Instant::now();
+    let pairs: Vec<_> = (0..PAIRS).map(|_| spawn(ping_pong(each))).collect();
+    for pair in pairs {
+        // Each has checked its sum.
+        pair.await.map_err(BenchError::failed)??;
+    }
+    let wall = start.elapsed();
+    STOP.store(true, Ordering::Relaxed);
+    timer.await.map_err(BenchError::failed)??;
+    while RUNNING.load(Ordering::Relaxed) > 0 {
+        yield_now().await;
+    }
+    if COMPUTED.load(Ordering::Relaxed) == 0 {
+        return Err(BenchError::failed("nothing was computed meanwhile"));
+    }
+    let late = std::mem::take(&mut *LATE.lock().map_err(BenchError::failed)?);
+    Measured::new(wall, n).with_lateness(late)
 }
 
 async fn chan_spsc(n: u64) -> Result<Measured> {

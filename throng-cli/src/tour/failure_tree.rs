@@ -6,7 +6,7 @@ use throng::{Cancelled, Cause, Completion, Job, Runtime, never, rendezvous, scop
 /// Runs the example.
 pub fn run(out: &Output) -> Outcome {
     // One worker, so that they take turns in the same order each time.
-    Runtime::builder().workers(1).build()?.run(|| {
+    Runtime::builder().workers(1).max_spare_workers(0).build()?.run(|| {
         let ((step, steps), (go_on, next)) = (rendezvous::<()>(), rendezvous::<()>());
         let work = || {
             step.send(())?;

@@ -5,8 +5,8 @@ use throng::{Error, Runtime, check, rendezvous, scope};
 
 /// Runs the example.
 pub fn run(out: &Output) -> Outcome {
-    // One worker: what is queued does not start before the one who runs parks.
-    let runtime = Runtime::builder().workers(1).build()?;
+    // One worker, and none that would come to help: what is queued does not start before the one who runs parks.
+    let runtime = Runtime::builder().workers(1).max_spare_workers(0).build()?;
     runtime.run(|| started(out))?;
     Ok(runtime.run(|| cancelled_before(out))?)
 }

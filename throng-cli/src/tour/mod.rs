@@ -9,8 +9,10 @@ use std::io;
 
 use crate::cli::{FAILED, USAGE, complain, output_failed};
 
+pub mod blocking;
 pub mod closures;
 pub mod context_cancel;
+pub mod dispatchers;
 pub mod done_channel;
 pub mod error_channel;
 pub mod failure_tree;
@@ -20,6 +22,7 @@ pub mod inherit;
 pub mod lazy;
 pub mod million;
 mod output;
+pub mod policies;
 pub mod shield;
 mod show;
 pub mod structured;
@@ -66,6 +69,8 @@ tours! {
         "the first child was through before the cancellation; the second was cancelled in its sleep, and join() waited for both";
     "structured-blocking" = structured_blocking: "a blocking call runs to its end",
         "cancellation is seen where a goroutine parks; a blocking call goes on, and join() waits for it";
+    "blocking" = blocking: "calls that block",
+        "a blocking call takes a thread of its own and the others go on; where it was forgotten, what had not started went to a spare worker";
     "context-cancel" = context_cancel: "a token tells a loop to end",
         "the loop looked at the token in each round, and ended once somebody had cancelled it";
     "done-channel" = done_channel: "a generator that ends when nobody wants more",
@@ -86,12 +91,16 @@ tours! {
         "lazy waits for somebody to want it, undispatched runs at once, and atomic runs even if it was cancelled before";
     "inherit" = inherit: "what a task hands down",
         "name, value and handler came from the parent as it was at the start, unless the child was given its own";
+    "dispatchers" = dispatchers: "where tasks run",
+        "a dispatcher is where a task runs: one thread, some of the workers, threads that may block, or one that is busy with something else";
     "closures" = closures: "what a goroutine may take along",
         "goroutines take by move, borrow from their parent's stack, share under a lock, or hand over through a channel; the compiler refuses the rest";
     "million" = million: "a million goroutines",
         "a goroutine costs a stack only while it is parked, and a thread never";
     "fork-join" = fork_join: "a sum by divide and conquer",
         "idle workers took a share of the work, and the numbers were borrowed, not copied";
+    "policies" = policies: "one program in three orders",
+        "a policy decides what runs next, where one that yields goes, when the global queue has the turn, and how much a thief takes; it changes no result";
 }
 
 /// The arguments of `throng tour`.

@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::time::Duration;
 
 use super::Dispatcher;
 use crate::rt;
+use crate::sched::policy::Policy;
 
 /// A pool of workers to be: what [`Dispatcher::builder`] returns.
 ///
@@ -44,8 +46,12 @@ impl DispatcherBuilder {
     }
 
     /// Whether it begins with one thread and gets another, up to [`workers`](DispatcherBuilder::workers), whenever a task comes while none rests: for tasks that block their threads.
+    /// Nobody is reported there for keeping a thread ([`Builder::report_stalls_after`](crate::Builder::report_stalls_after)).
     pub fn elastic(mut self, elastic: bool) -> DispatcherBuilder {
         self.runtime = self.runtime.grows(elastic);
+        if elastic {
+            self.runtime = self.runtime.report_stalls_after(Duration::MAX);
+        }
         self
     }
 
@@ -58,6 +64,12 @@ impl DispatcherBuilder {
     /// The size of its goroutines' stacks: [`Builder::stack_size`](crate::Builder::stack_size).
     pub fn stack_size(mut self, bytes: usize) -> DispatcherBuilder {
         self.runtime = self.runtime.stack_size(bytes);
+        self
+    }
+
+    /// In which order its workers run tasks: [`Builder::policy`](crate::Builder::policy).
+    pub fn policy(mut self, policy: Policy) -> DispatcherBuilder {
+        self.runtime = self.runtime.policy(policy);
         self
     }
 

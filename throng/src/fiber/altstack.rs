@@ -12,6 +12,9 @@ use super::sys;
 /// What the handler itself may use, on top of what the kernel pushes.
 const HANDLER_ROOM: usize = 16 << 10;
 
+/// What the unwinder needs in a handler (`probe/frames.rs`), if it is used there, generously.
+const UNWINDER_ROOM: Option<usize> = if cfg!(feature = "backtrace") { Some(64 << 10) } else { None };
+
 /// This thread's alternate signal stack, if it had to be made: taken away again on drop.
 #[derive(Debug)]
 #[must_use = "the alternate stack is taken away when this is dropped"]
@@ -22,14 +25,15 @@ pub(crate) struct AltStack {
 }
 
 impl AltStack {
-    /// Gives this thread an alternate signal stack unless it has one.
+    /// Gives this thread an alternate signal stack unless it has one that is large enough.
     pub(crate) fn ensure() -> io::Result<AltStack> {
         let thread = PhantomData;
-        if current()?.ss_flags & libc::SS_DISABLE == 0 {
+        let present = current()?;
+        if present.ss_flags & libc::SS_DISABLE == 0 && UNWINDER_ROOM.is_none_or(|room| present.ss_size >= room) {
             return Ok(AltStack { mapping: None, thread });
         }
         let page = sys::page_size();
-        let room = libc::SIGSTKSZ.max(sys::signal_frame_size()) + HANDLER_ROOM;
+        let room = libc::SIGSTKSZ.max(sys::signal_frame_size()) + HANDLER_ROOM + UNWINDER_ROOM.unwrap_or(0);
         let len = room.next_multiple_of(page) + page;
         let start = sys::map(len)?;
         let alt = AltStack { mapping: Some((start, len)), thread };

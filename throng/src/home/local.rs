@@ -5,11 +5,13 @@
 //!
 //! Invariants:
 //! - L1: only the thread itself touches its `Local`. (Others know its [`Home`].)
-//! - L2: a waiter is in `ready` at most once: it is pushed by the delivery of the one wake that its one firing owes.
+//! - L2: a waiter is in one of the ready lists at most, and once: it is pushed by the delivery of the one wake that its one firing owes.
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
+#[cfg(not(loom))]
+use std::sync::atomic::{Ordering, compiler_fence};
 use std::time::{Duration, Instant};
 
 use super::ready::Ready;
@@ -38,7 +40,12 @@ pub(crate) struct Local {
     home: &'static Home,
     /// Who runs: a goroutine's waiter, or null for `own`.
     current: Cell<*const Waiter>,
+    /// `current` has ended and may be gone: a signal handler must not look at it.
+    concealed: Cell<bool>,
     ready: Ready,
+    /// Those that other threads have woken, if they are kept apart (`keep_apart`).
+    woken_elsewhere: Ready,
+    keeps_apart: Cell<bool>,
     /// Borrowed for single calls only, never over a call that could come back here.
     timers: UnsafeCell<Timers<Alarm>>,
     #[cfg(not(loom))]
@@ -55,7 +62,10 @@ impl Local {
         Local {
             home,
             current: Cell::new(ptr::null()),
+            concealed: Cell::new(false),
             ready: Ready::new(),
+            woken_elsewhere: Ready::new(),
+            keeps_apart: Cell::new(false),
             timers: UnsafeCell::new(Timers::new()),
             #[cfg(not(loom))]
             fibers: Fibers::new(),
@@ -88,6 +98,30 @@ impl Local {
         self.current.set(waiter);
     }
 
+    /// The current waiter is about to be let go of, and may be gone before `clear_current`. Nothing parks in between.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn conceal_current(&self) {
+        self.concealed.set(true);
+    }
+
+    /// Nobody has the thread any more.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn clear_current(&self) {
+        self.current.set(ptr::null());
+        // A signal handler on this thread sees the two in this order.
+        compiler_fence(Ordering::Release);
+        self.concealed.set(false);
+    }
+
+    /// Who runs, for a signal handler on this thread.
+    #[cfg(not(loom))]
+    pub(crate) fn interrupted(&self) -> Option<&Waiter> {
+        // SAFETY: as in `current`; and it has not been let go of.
+        if self.concealed.get() { None } else { unsafe { self.current.get().as_ref() } }
+    }
+
     /// The fibers of this thread, if it is a worker's.
     #[cfg(not(loom))]
     #[inline(always)]
@@ -111,12 +145,15 @@ impl Local {
     #[cfg(not(loom))]
     pub(crate) fn return_to(&self, caller: &Caller) {
         self.current.set(caller.current);
+        // As in `clear_current`.
+        compiler_fence(Ordering::Release);
+        self.concealed.set(false);
     }
 
     /// `return_to`, the rest of it.
     #[cfg(not(loom))]
     pub(crate) fn returned(&self, caller: Caller) {
-        self.current.set(caller.current);
+        self.return_to(&caller);
         self.limit.set(caller.limit);
     }
 
@@ -140,6 +177,28 @@ impl Local {
     #[inline]
     pub(crate) fn push_ready(&self, waiter: &Waiter) {
         self.ready.push(waiter);
+    }
+
+    /// Appends a waiter that another thread has woken (L2).
+    #[inline]
+    pub(crate) fn push_woken_elsewhere(&self, waiter: &Waiter) {
+        if self.keeps_apart.get() {
+            self.woken_elsewhere.push(waiter);
+        } else {
+            self.ready.push(waiter);
+        }
+    }
+
+    /// A scheduler's policy: from now on those that other threads have woken are not among the ready ones, but have a list of their own.
+    #[cfg(not(loom))]
+    pub(crate) fn keep_apart(&self) {
+        self.keeps_apart.set(true);
+    }
+
+    /// Takes the waiter that another thread woke first, if those are kept apart.
+    #[cfg(not(loom))]
+    pub(crate) fn pop_woken_elsewhere(&self) -> Option<NonNull<Waiter>> {
+        self.woken_elsewhere.pop()
     }
 
     /// Puts a waiter that steps aside before the others.

@@ -2,7 +2,7 @@
 //!
 //! To switch is to set `next` and suspend to the *trunk*, the thread's own stack, which resumes `next`. Of the fibers of a thread one runs; the others are suspended in a
 //! parked goroutine (its waiter knows which), or as idle loops of the scheduler, listed here. A park goes straight to the next ready goroutine if there is one, but only
-//! [`STRAIGHT`] times in a row: then an idle loop is resumed, which decides who is next.
+//! [`STRAIGHT`] times in a row (never under a policy that is not throng's own): then an idle loop is resumed, which decides who is next.
 //!
 //! Everything from a call that parks down to the switch is inlined into that call. A processor predicts a return from the calls made before it, and after
 //! a switch those are another fiber's: each return between the switch and the user's code costs more than the switch itself (measured: a yield 34 ns with three, 7 with none).
@@ -31,6 +31,8 @@ pub(crate) struct Fibers {
     /// Suspended loops. Borrowed for single calls only.
     idle: UnsafeCell<Vec<NonNull<Fiber>>>,
     straight: Cell<u32>,
+    /// How many parks in a row may do that.
+    most_straight: Cell<u32>,
     parked: Cell<u64>,
     /// For tests: goroutines that have been woken give way at random.
     shaken: Cell<bool>,
@@ -43,6 +45,7 @@ impl Fibers {
             next: Cell::new(None),
             idle: UnsafeCell::new(Vec::new()),
             straight: Cell::new(0),
+            most_straight: Cell::new(STRAIGHT),
             parked: Cell::new(0),
             shaken: Cell::new(false),
         }
@@ -51,6 +54,11 @@ impl Fibers {
     /// Woken goroutines are to give way at random from now on.
     pub(crate) fn shake(&self) {
         self.shaken.set(true);
+    }
+
+    /// From now on each park goes to the loop, which decides who is next.
+    pub(crate) fn always_to_loop(&self) {
+        self.most_straight.set(0);
     }
 
     /// How often a goroutine has given up the thread.
@@ -143,7 +151,7 @@ impl Local {
         let fibers = self.fibers();
         fibers.parked.set(fibers.parked.get() + 1);
         let straight = fibers.straight.get();
-        if straight < STRAIGHT
+        if straight < fibers.most_straight.get()
             && let Some(waiter) = self.next_ready()
         {
             fibers.straight.set(straight + 1);
@@ -180,7 +188,7 @@ impl Local {
         if self.has_ready() {
             self.push_ready(self.current());
             self.switch_away();
-        } else if straight < STRAIGHT {
+        } else if straight < fibers.most_straight.get() {
             fibers.straight.set(straight + 1);
             fibers.parked.set(fibers.parked.get() + 1);
         } else {
@@ -193,6 +201,13 @@ impl Local {
         let fibers = self.fibers();
         fibers.parked.set(fibers.parked.get() + 1);
         self.push_ready_first(self.current());
+        self.switch_to_loop();
+    }
+
+    /// The running goroutine gives up the thread, and the loop decides who is next. The scheduler has noted that it is ready, or will be told.
+    pub(crate) fn leave_to_loop(&self) {
+        let fibers = self.fibers();
+        fibers.parked.set(fibers.parked.get() + 1);
         self.switch_to_loop();
     }
 

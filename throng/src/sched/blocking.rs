@@ -43,6 +43,8 @@ struct State {
 struct Call {
     run: unsafe fn(*const ()),
     frame: *const (),
+    /// Whose goroutine it is.
+    scheduler: *const Scheduler,
 }
 
 // SAFETY: the closure and its result are `Send`, and the frame stays until the call has been run.
@@ -51,6 +53,14 @@ unsafe impl Send for Call {}
 thread_local! {
     /// Whose blocking thread this is.
     static SERVES: Cell<*const Shared> = const { Cell::new(ptr::null()) };
+    /// Whose call is being run here.
+    static CALLER: Cell<*const Scheduler> = const { Cell::new(ptr::null()) };
+}
+
+/// Calls `f` with the scheduler whose goroutine's blocking call runs on this thread, if one does.
+pub(crate) fn on_caller<R>(f: impl FnOnce(Option<&Scheduler>) -> R) -> R {
+    // SAFETY: set while a goroutine of that scheduler waits for the call, which its workers outlive, and they keep it.
+    f(unsafe { CALLER.get().as_ref() })
 }
 
 impl BlockingThreads {
@@ -123,8 +133,11 @@ impl Shared {
         loop {
             while let Some(call) = state.queue.pop_front() {
                 drop(state);
+                CALLER.set(call.scheduler);
                 // SAFETY: taken from the queue once; the goroutine waits for it.
                 unsafe { (call.run)(call.frame) };
+                // From the end of the closure on the scheduler may be gone, and nothing of the user's runs here.
+                CALLER.set(ptr::null());
                 state = self.lock();
             }
             if state.closed {
@@ -157,6 +170,8 @@ impl fmt::Debug for BlockingThreads {
 ///
 /// **Cancellation** acts before the call only: `Err` means that the task was cancelled already and `f` was not run. Once it runs it cannot be
 /// interrupted, and its result is not lost: the task meets its cancellation at its next park.
+///
+/// Inside, [`go`](crate::go) and [`scope`](crate::scope) start goroutines on the runtime of the caller. What parks a goroutine blocks the thread there, and heeds no cancellation.
 ///
 /// At most [`max_blocking_threads`](crate::Builder::max_blocking_threads) closures run at once; more wait their turn. If no thread
 /// at all can be started, `f` runs on the worker itself.
@@ -195,7 +210,7 @@ fn elsewhere<T: Send, F: FnOnce() -> T + Send>(scheduler: &Scheduler, local: &lo
     let Ok(wait) = arm(local, Heeds::Nothing) else { unreachable!("such a wait heeds nothing") };
     let mut frame = Frame { f: Some(f), result: None, ticket: wait.ticket() };
     let shared: *mut Frame<F, T> = &mut frame;
-    let call = Call { run: run_frame::<F, T>, frame: shared.cast_const().cast() };
+    let call = Call { run: run_frame::<F, T>, frame: shared.cast_const().cast(), scheduler };
     match scheduler.blocking.submit(call) {
         Ok(()) => {
             let parked = wait.park(None);

@@ -1,31 +1,44 @@
-//! Who runs on a thread, told without allocating or locking: for the report of a stack overflow, made in a signal handler.
+//! Who runs on a thread, told without allocating or locking: for reports of stack overflows and of stalls, which are made in signal handlers.
 
 use std::ptr::NonNull;
 
 use super::worker::on_worker;
+use crate::probe::Running;
 use crate::task::Header;
+
+/// Calls `tell` with the goroutine that runs on this thread, if one does. Only reads.
+pub(super) fn current(tell: &mut dyn FnMut(Running<'_>)) {
+    on_worker(|worker| {
+        let Some(worker) = worker else { return };
+        if let Some(waiter) = worker.local().interrupted() {
+            // SAFETY: on a worker the current waiter is a task's.
+            let header = unsafe { Header::of_waiter(NonNull::from(waiter)).as_ref() };
+            tell(Running { name: header.name(), site: header.site(), others_wait: worker.local().has_ready() });
+        }
+    });
+}
 
 /// Writes `'name' (spawned at file:line)` for the goroutine that runs on this thread. Only reads and writes.
 pub(super) fn describe_current(write: &mut dyn FnMut(&[u8])) {
-    on_worker(|worker| {
-        let Some(worker) = worker.filter(|worker| !worker.local().is_thread()) else {
-            return write(b"(none: the scheduler's own loop)");
-        };
-        let waiter = NonNull::from(worker.local().current());
-        // SAFETY: on a worker the current waiter is a task's, which runs and so is alive.
-        let header = unsafe { Header::of_waiter(waiter).as_ref() };
-        if let Some(name) = header.name() {
+    let mut told = false;
+    current(&mut |running| {
+        told = true;
+        let site = running.site;
+        if let Some(name) = running.name {
             write(b"'");
             write(name.as_bytes());
             write(b"' ");
         }
         write(b"(spawned at ");
-        write(header.site().file().as_bytes());
+        write(site.file().as_bytes());
         write(b":");
         let mut digits = [0_u8; 10];
-        write(decimal(header.site().line(), &mut digits));
+        write(decimal(site.line(), &mut digits));
         write(b")");
     });
+    if !told {
+        write(b"(none: the scheduler's own loop)");
+    }
 }
 
 /// Formats without allocating.

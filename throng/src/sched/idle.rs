@@ -244,6 +244,20 @@ impl Idle {
         self.leave(&mut state, slot)
     }
 
+    /// There is work, and one more is to look for it, whoever else does: the sleeper that came last, else the watcher. It joins the others again if it finds nothing.
+    pub(crate) fn wake_another(&self) {
+        let mut state = self.state.lock();
+        let Some(worker) = state.sleepers.pop().or(state.watcher) else { return };
+        if state.watcher.is_none() {
+            state.watcher = Some(worker);
+        }
+        let unpark = self.nudge(&mut state, worker);
+        drop(state);
+        if let Some(home) = unpark {
+            home.unpark();
+        }
+    }
+
     /// Everybody is to look around.
     pub(crate) fn wake_all(&self) {
         for worker in 0..self.started() {

@@ -44,13 +44,18 @@ impl Worker {
             return self.enqueue(task);
         }
         self.at_once.set(Some(task));
+        if let Some(order) = self.order() {
+            return self.step_aside_by_policy(order);
+        }
         self.ready_first.set(true);
         self.local().step_aside();
     }
 
     #[inline]
     pub(crate) fn enqueue(&self, task: NonNull<Header>) {
-        if self.peer().queue.push(Unstarted(task)) {
+        if let Some(order) = self.order() {
+            self.put(order, task);
+        } else if self.peer().queue.push(Unstarted(task)) {
             self.scheduler().wake_one();
         }
     }
@@ -60,7 +65,9 @@ impl Worker {
     /// A coroutine has been woken on this thread, or gives way.
     #[inline]
     pub(super) fn enqueue_woken(&self, task: NonNull<Header>) {
-        if self.peer().woken.push(Unstarted(task)) {
+        if let Some(order) = self.order() {
+            self.put(order, task);
+        } else if self.peer().woken.push(Unstarted(task)) {
             self.scheduler().wake_one();
         }
     }

@@ -7,6 +7,10 @@
 //! | `intake.rs` | how new goroutines come to a worker |
 //! | `slots.rs` | the workers' threads: given at the beginning or when one more is wanted |
 //! | `monitor.rs` | the thread that sees stuck workers, and puts spare ones on duty |
+//! | `stall.rs` | reports of workers that are stuck for long |
+//! | `policy/` | other orders than throng's own: what can be chosen |
+//! | `order.rs`, `line.rs`, `slot.rs` | a worker's order under such a policy |
+//! | `by_policy.rs`, `search.rs` | what a worker does with it; looking for work by its rules |
 //! | `rest.rs` | what a worker does that has nothing to do: watch, steal, sleep, tidy up |
 //! | `queue.rs` | goroutines that have not started: owner's end, thieves' end, age |
 //! | `idle.rs`, `README.md` | who sleeps, who must be woken, and why no wake-up is lost |
@@ -19,15 +23,24 @@
 //! meanwhile, so `open` reaches zero once.
 
 mod blocking;
+mod by_policy;
 mod describe;
 mod fibers;
 mod idle;
 mod intake;
+mod line;
 mod monitor;
+mod order;
+#[cfg(test)]
+mod order_tests;
 mod outside;
+pub(crate) mod policy;
 mod queue;
 mod rest;
+mod search;
+mod slot;
 mod slots;
+mod stall;
 mod worker;
 
 use std::fmt;
@@ -35,23 +48,34 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::fiber::{self, OutOfStacks, Slab};
 use crate::home::{Home, Message, pool};
+use crate::probe;
 use crate::task::{Header, Schedule};
 use blocking::BlockingThreads;
 use idle::Idle;
 pub(crate) use outside::Outside;
+use policy::{Counts, Policy};
 use queue::Queue;
+use search::Search;
 use slots::{Begin, Threads};
+use stall::Stalls;
 
 pub use blocking::blocking;
+pub(crate) use blocking::on_caller;
+pub use policy::PolicyMetrics;
+pub use stall::Stall;
 pub use worker::yield_now;
 pub(crate) use worker::{Worker, on_worker};
 
 /// A task on its way through queues.
 #[derive(Clone, Copy, Debug)]
 struct Unstarted(NonNull<Header>);
+
+// The lines of a queue go to and fro between threads: no more of them than need be.
+const _: () = assert!(size_of::<Queue<Unstarted>>() == 128);
 
 // SAFETY: whoever takes it out of a queue is the one to start it; a task's closure is `Send`.
 unsafe impl Send for Unstarted {}
@@ -66,6 +90,7 @@ pub(crate) struct Scheduler {
     /// Submissions from outside.
     global: Queue<Unstarted>,
     idle: Box<Idle>,
+    search: Search,
     slab: Slab,
     blocking: BlockingThreads,
     outside: Outside,
@@ -75,6 +100,7 @@ pub(crate) struct Scheduler {
     /// How many workers were asked for. Slots beyond are spare.
     core: usize,
     threads: Threads,
+    stalls: Stalls,
     plan: Plan,
     /// For threads that are begun later.
     this: Weak<Scheduler>,
@@ -89,6 +115,7 @@ struct Peer {
     woken: Queue<Unstarted>,
     exit: Exit,
     counters: Counters,
+    by_policy: Counts,
 }
 
 /// The message that ends a worker. Posted once.
@@ -127,10 +154,13 @@ pub(crate) struct Plan {
     pub(crate) elastic: bool,
     /// How many there may be beyond `workers` while workers are stuck.
     pub(crate) max_spare_workers: usize,
+    /// How long a worker may be stuck before that is reported. `Duration::MAX`: for ever.
+    pub(crate) stalls_after: Duration,
     pub(crate) stack_size: usize,
     pub(crate) max_blocking_threads: usize,
     pub(crate) seed: Option<u64>,
     pub(crate) steal_at_once: bool,
+    pub(crate) policy: Policy,
 }
 
 /// What is known of one worker so far. Counts are approximate while it runs.
@@ -145,6 +175,8 @@ pub struct WorkerMetrics {
     pub parked: u64,
     /// How often it slept for want of work.
     pub sleeps: u64,
+    /// How it came by what it ran, if the runtime has a [`Policy`](crate::Policy) of its own.
+    pub policy: PolicyMetrics,
 }
 
 /// What is known of a runtime so far.
@@ -167,6 +199,7 @@ impl Scheduler {
         crate::panics::install();
         fiber::install_overflow_report();
         fiber::set_describe(describe::describe_current);
+        probe::set_describe(describe::current);
         let slab = Slab::new(plan.stack_size)?;
         let (slots, core, first) = plan.slots();
         let homes: Vec<_> = (0..slots).map(|_| pool::take()).collect();
@@ -176,12 +209,14 @@ impl Scheduler {
             woken: Queue::new(),
             exit: Exit(Message::new()),
             counters: Counters::default(),
+            by_policy: Counts::default(),
         };
         let scheduler = Arc::new_cyclic(|this| Scheduler {
             schedule: Schedule { queue: intake::queue },
             peers: homes.iter().map(peer).collect(),
             global: Queue::new(),
             idle: Idle::new(&homes, first, core),
+            search: Search::new(),
             slab,
             blocking: BlockingThreads::new(plan.max_blocking_threads),
             outside: Outside::new(),
@@ -189,6 +224,7 @@ impl Scheduler {
             open: AtomicUsize::new(first + 1),
             core,
             threads: Threads::new(),
+            stalls: Stalls::default(),
             plan: plan.clone(),
             this: Weak::clone(this),
         });
@@ -262,17 +298,18 @@ impl Scheduler {
 
     pub(crate) fn metrics(&self) -> Metrics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let of = |counters: &Counters| WorkerMetrics {
+        let of = |Peer { counters, by_policy, .. }: &Peer| WorkerMetrics {
             started: read(&counters.started),
             stolen: read(&counters.stolen),
             parked: read(&counters.parked),
             sleeps: read(&counters.sleeps) + read(&counters.naps),
+            policy: by_policy.read(),
         };
         let started = &self.peers[..self.idle.started()];
         let (workers, spare) = started.split_at(self.core.min(started.len()));
         Metrics {
-            workers: workers.iter().map(|peer| of(&peer.counters)).collect(),
-            spare_workers: spare.iter().map(|peer| of(&peer.counters)).collect(),
+            workers: workers.iter().map(of).collect(),
+            spare_workers: spare.iter().map(of).collect(),
             blocking_threads: self.blocking.count(),
             stacks: self.slab.stats().live,
         }

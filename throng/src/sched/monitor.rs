@@ -7,7 +7,7 @@
 //!
 //! A goroutine that spawns a million others without parking is stuck by that measure, and its workers are well: what others keep taking from is left alone.
 //!
-//! Its other task is to have threads asked for again that were refused (`slots.rs`). It sleeps without a period while every worker rests.
+//! A worker that has been stuck for long while others waited for it is reported, once (`stall.rs`). Its other task is to have threads asked for again that were refused (`slots.rs`). It sleeps without a period while every worker rests.
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::queue::Queue;
+use super::slot::SlotTheft;
 use super::{Scheduler, Unstarted};
 
 /// How long a worker may be in one task before others take what it has not started.
@@ -41,6 +42,10 @@ struct Seen {
     since: Instant,
     fresh: Oldest,
     woken: Oldest,
+    /// Others have waited for it since then.
+    awaited: bool,
+    /// It is asked what it is doing when it has been stuck for so long: doubled while nobody waits for it.
+    ask_after: Duration,
 }
 
 /// The task that would be taken from a queue next, by its position, and since when.
@@ -64,15 +69,16 @@ impl Oldest {
 impl Scheduler {
     /// Starts the monitor, if there is something for it to do.
     pub(super) fn start_monitor(self: &Arc<Self>) -> io::Result<()> {
-        if !self.plan.elastic && self.plan.max_spare_workers == 0 {
+        if !self.plan.elastic && self.plan.max_spare_workers == 0 && self.plan.stalls_after == Duration::MAX {
             return Ok(());
         }
         let outside = Oldest { task: None, since: Instant::now() };
-        let nothing = Seen { ticks: 0, since: outside.since, fresh: outside, woken: outside };
+        let nothing =
+            Seen { ticks: 0, since: outside.since, fresh: outside, woken: outside, awaited: false, ask_after: self.plan.stalls_after };
         let seen = vec![nothing; self.peers.len()];
         let monitor = Monitor { scheduler: Arc::clone(self), seen, at_rest: Vec::new(), outside, loot: Vec::new() };
         let thread = std::thread::Builder::new().name(format!("{}-monitor", self.plan.name)).spawn(move || monitor.run())?;
-        self.threads.add(thread);
+        self.threads.set_monitor(thread);
         Ok(())
     }
 }
@@ -90,6 +96,7 @@ impl Monitor {
         let scheduler = Arc::clone(&self.scheduler);
         let idle = &scheduler.idle;
         let view = idle.view(&mut self.at_rest);
+        let held_up_outside = self.outside.look(&scheduler.global, now);
         let mut stuck_on_duty = 0;
         let mut moved = false;
         for id in 0..view.started {
@@ -101,12 +108,12 @@ impl Monitor {
             if id < view.limit {
                 stuck_on_duty += 1;
             }
+            self.report(id, held_up || held_up_outside, now);
             if held_up && !view.somebody_comes {
                 self.move_outside(id);
                 moved = true;
             }
         }
-        let held_up = self.outside.look(&scheduler.global, now);
         if view.refused {
             idle.ask_again();
         }
@@ -117,7 +124,7 @@ impl Monitor {
             return;
         }
         let turning = view.limit.min(view.started) - stuck_on_duty;
-        if !view.somebody_comes && turning < scheduler.core && (held_up || moved && turning == 0) {
+        if !view.somebody_comes && turning < scheduler.core && (held_up_outside || moved && turning == 0) {
             idle.extend_duty();
             scheduler.wake_one();
         } else if view.limit - scheduler.core > stuck_on_duty {
@@ -130,9 +137,22 @@ impl Monitor {
         let ticks = self.scheduler.peers[id].counters.ticks.load(Ordering::Relaxed);
         let seen = &mut self.seen[id];
         if self.at_rest[id] || seen.ticks != ticks {
-            (seen.ticks, seen.since) = (ticks, now);
+            *seen = Seen { ticks, since: now, awaited: false, ask_after: self.scheduler.plan.stalls_after, ..*seen };
         }
         now.saturating_duration_since(seen.since) >= STUCK_AFTER
+    }
+
+    /// Reports a worker that has been stuck for long, once, if anybody waits for it: something that nobody has taken, or mail, as when a goroutine of its own has been woken,
+    /// or a goroutine that was ready before, of which only the worker itself knows.
+    fn report(&mut self, id: usize, held_up: bool, now: Instant) {
+        let scheduler = &self.scheduler;
+        let seen = &mut self.seen[id];
+        seen.awaited |= held_up || scheduler.peers[id].home.has_mail();
+        let lasted = now.saturating_duration_since(seen.since);
+        if lasted >= seen.ask_after {
+            let reported = scheduler.report_stall(id, lasted, seen.awaited);
+            seen.ask_after = if reported { Duration::MAX } else { lasted.saturating_mul(2) };
+        }
     }
 
     /// Moves what a worker has not started, and its coroutines, to the global queue, the oldest first.
@@ -149,10 +169,13 @@ impl Monitor {
         while left > 0 {
             queue.steal(&mut self.loot, false);
             if self.loot.is_empty() {
-                return;
+                break;
             }
             left = left.saturating_sub(self.loot.len());
             global.push_stolen(self.loot.drain(..));
+        }
+        if let SlotTheft::Taken(task) = queue.steal_slot_aged(Duration::ZERO) {
+            global.push_stolen(std::iter::once(task));
         }
     }
 }

@@ -21,7 +21,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::lock::SpinLock;
+use crate::lock::{SpinGuard, SpinLock};
 use crate::shim::AtomicUsize;
 
 /// How old a task must be before an idle worker takes it from one that is not stuck.
@@ -35,21 +35,24 @@ const UNWATCHED: u32 = 1 << 1;
 
 #[repr(align(128))] // Its line goes to and fro between owner and thieves: nothing else should.
 pub(crate) struct Queue<T> {
-    tasks: SpinLock<Tasks<T>>,
-    /// For a look without the lock. Exact for the one who holds it.
+    pub(super) tasks: SpinLock<Tasks<T>>,
+    /// For a look without the lock. Exact for the one who holds it. The slot does not count.
     len: AtomicUsize,
 }
 
-struct Tasks<T> {
-    ring: VecDeque<T>,
+pub(super) struct Tasks<T> {
+    pub(super) ring: VecDeque<T>,
     /// The position of the oldest.
-    head: u64,
+    pub(super) head: u64,
     /// The lowest tail since `looked`.
     low: u64,
     /// Below this position tasks are aged.
     aged: u64,
     looked: Option<Instant>,
-    pushed: u64,
+    pub(super) pushed: u64,
+    /// A task apart from the others, and since when it is there, if somebody wants to know (`slot.rs`). Policies use it; throng's own order does not.
+    pub(super) slot: Option<T>,
+    pub(super) slot_since: Option<Instant>,
 }
 
 /// What a look at somebody's queue has shown.
@@ -62,7 +65,8 @@ pub(crate) struct Look {
 
 impl<T> Queue<T> {
     pub(crate) fn new() -> Queue<T> {
-        let tasks = Tasks { ring: VecDeque::new(), head: 0, low: 0, aged: 0, looked: None, pushed: 0 };
+        let ring = VecDeque::new();
+        let tasks = Tasks { ring, head: 0, low: 0, aged: 0, looked: None, pushed: 0, slot: None, slot_since: None };
         // Nobody watches it before the workers run.
         Queue { tasks: SpinLock::with_flags(tasks, UNWATCHED), len: AtomicUsize::new(0) }
     }
@@ -75,10 +79,7 @@ impl<T> Queue<T> {
         tasks.ring.push_back(task);
         tasks.pushed += 1;
         self.note_len(&tasks);
-        let flags = tasks.flags();
-        let unwatched = *flags & UNWATCHED != 0;
-        *flags &= !UNWATCHED;
-        unwatched
+        tasks.claim_wake()
     }
 
     /// Adds stolen tasks, oldest first. They may be taken by the next thief at once.
@@ -90,7 +91,7 @@ impl<T> Queue<T> {
 
     // Relaxed: a hint; whoever acts on it takes the lock.
     #[inline]
-    fn note_len(&self, tasks: &Tasks<T>) {
+    pub(super) fn note_len(&self, tasks: &Tasks<T>) {
         self.len.store(tasks.ring.len(), Ordering::Relaxed);
     }
 
@@ -134,6 +135,29 @@ impl<T> Queue<T> {
         Some(task)
     }
 
+    /// A task gives way to the oldest, which is taken: `push` and `pop_oldest` in one hold of the lock. With nobody there it is its own turn again. Returns what to run,
+    /// what is the oldest then, and, as `push` does, whether a worker is to be woken.
+    #[inline]
+    pub(crate) fn rotate(&self, task: T) -> (T, Option<T>, bool)
+    where
+        T: Copy,
+    {
+        // The owner's: nobody else adds to it.
+        if self.is_empty() {
+            return (task, None, false);
+        }
+        let mut tasks = self.tasks.lock();
+        let Some(oldest) = tasks.ring.pop_front() else { return (task, None, false) };
+        tasks.head += 1;
+        tasks.ring.push_back(task);
+        tasks.pushed += 1;
+        let next = tasks.ring.front().copied();
+        let flags = tasks.flags();
+        let unwatched = *flags & UNWATCHED != 0;
+        *flags &= !UNWATCHED;
+        (oldest, next, unwatched)
+    }
+
     /// Takes up to half of the tasks (at least one), and at most [`BATCH`], from the old end. `aged_only`: only aged ones.
     pub(crate) fn steal(&self, into: &mut Vec<T>, aged_only: bool) {
         let mut tasks = self.tasks.lock();
@@ -159,26 +183,35 @@ impl<T> Queue<T> {
                 tasks.looked = Some(now);
             }
         }
-        Look { pushed: tasks.pushed, len: tasks.ring.len() }
+        Look { pushed: tasks.pushed, len: tasks.ring.len() + usize::from(tasks.slot.is_some()) }
     }
 
     /// The position of the oldest task: it changes when that is taken.
     pub(crate) fn oldest(&self) -> Option<u64> {
-        if self.is_empty() {
-            return None;
-        }
         let tasks = self.tasks.lock();
-        (!tasks.ring.is_empty()).then_some(tasks.head)
+        // (The one in the slot counts as the newest.)
+        (!tasks.ring.is_empty() || tasks.slot.is_some()).then_some(tasks.head)
     }
 
     /// The last worker awake is about to sleep: from now on a push must wake somebody. `false`: there are tasks here, it must not sleep.
     pub(crate) fn leave_unwatched(&self) -> bool {
         let mut tasks = self.tasks.lock();
-        let empty = tasks.ring.is_empty();
+        let empty = tasks.ring.is_empty() && tasks.slot.is_none();
         if empty {
             *tasks.flags() |= UNWATCHED;
         }
         empty
+    }
+}
+
+impl<T> SpinGuard<'_, Tasks<T>> {
+    /// Takes the flag down that says that nobody watches. `true`: it was up, whoever adds a task must wake a worker.
+    #[inline]
+    pub(super) fn claim_wake(&mut self) -> bool {
+        let flags = self.flags();
+        let unwatched = *flags & UNWATCHED != 0;
+        *flags &= !UNWATCHED;
+        unwatched
     }
 }
 
@@ -211,6 +244,25 @@ mod tests {
         assert_eq!(steal(&queue, false), [5]);
         assert_eq!(steal(&queue, false), [6]);
         assert!(queue.is_empty() && steal(&queue, false).is_empty());
+    }
+
+    #[test]
+    fn who_gives_way_goes_behind_the_others() {
+        let queue = Queue::new();
+        assert_eq!(queue.rotate(1), (1, None, false), "nobody to give way to");
+        assert!(queue.is_empty());
+        assert!(queue.push(2) && !queue.push(3));
+        assert_eq!(queue.rotate(1), (2, Some(3), false));
+        assert_eq!(queue.rotate(2), (3, Some(1), false));
+        assert_eq!((queue.pop_oldest(), queue.pop_oldest(), queue.pop_oldest()), (Some(1), Some(2), None));
+        assert_eq!(queue.look(Instant::now()), Look { pushed: 4, len: 0 });
+    }
+
+    #[test]
+    fn who_gives_way_to_stolen_tasks_wakes_a_watcher() {
+        let queue = Queue::new();
+        queue.push_stolen([1].into_iter());
+        assert_eq!(queue.rotate(2), (1, Some(2), true));
     }
 
     #[test]

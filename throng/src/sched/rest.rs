@@ -74,6 +74,14 @@ impl Worker {
             }
             spin_loop();
         }
+        if let Some(order) = self.order() {
+            if self.search(order) {
+                return;
+            }
+            if !self.is_noted() {
+                scheduler.search.rests();
+            }
+        }
         self.resting.noted.set(true);
         match scheduler.idle.rest(self.id()) {
             Rest::Watch => self.watch(),
@@ -92,12 +100,20 @@ impl Worker {
     pub(super) fn rise(&self) {
         if self.resting.noted.get() {
             self.resting.noted.set(false);
+            if self.order().is_some() {
+                self.scheduler().search.rises();
+            }
             self.resting.tidy.set(false);
             let scheduler = self.scheduler();
             if scheduler.idle.rise(self.id()) && !scheduler.leave_all_unwatched() {
                 scheduler.wake_one();
             }
         }
+    }
+
+    /// Whether this worker rests, or has been woken and has not found anything yet.
+    pub(super) fn is_noted(&self) -> bool {
+        self.resting.noted.get()
     }
 
     fn sleep(&self) {
@@ -166,7 +182,11 @@ impl Worker {
                 seen.since = Some(now);
             }
             self.resting.seen[id].set(seen);
-            if look.len > 0 && self.steal_from(id, !stuck && !self.steals_at_once()) {
+            let take = || match self.order() {
+                None => self.steal_from(id, !stuck && !self.steals_at_once()),
+                Some(order) => self.steal_by_policy(order, id, true),
+            };
+            if look.len > 0 && take() {
                 self.resting.quiet.set(0);
                 return true;
             }

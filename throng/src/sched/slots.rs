@@ -25,7 +25,9 @@ pub(super) struct Threads {
 
 #[derive(Default)]
 struct State {
+    /// By number of worker.
     handles: Vec<JoinHandle<()>>,
+    monitor: Option<JoinHandle<()>>,
     /// Workers that have been begun: the first so many slots.
     begun: usize,
     /// No task is left, and none will come.
@@ -72,9 +74,13 @@ impl Threads {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Takes in a thread that is no worker's.
-    pub(super) fn add(&self, thread: JoinHandle<()>) {
-        self.lock().handles.push(thread);
+    pub(super) fn set_monitor(&self, thread: JoinHandle<()>) {
+        self.lock().monitor = Some(thread);
+    }
+
+    /// Calls `f` with the thread of a worker that has one and has not been joined. Under the lock.
+    pub(super) fn with<R>(&self, worker: usize, f: impl FnOnce(&JoinHandle<()>) -> R) -> Option<R> {
+        self.lock().handles.get(worker).map(f)
     }
 
     /// No task is left. Returns how many workers are to be told to end.
@@ -92,7 +98,7 @@ impl Threads {
     /// Waits until no task is left, and for the threads.
     pub(super) fn join(&self) {
         let mut state = self.over.wait_while(self.lock(), |state| !state.ended).unwrap_or_else(|poisoned| poisoned.into_inner());
-        let handles = std::mem::take(&mut state.handles);
+        let handles: Vec<_> = state.monitor.take().into_iter().chain(std::mem::take(&mut state.handles)).collect();
         drop(state);
         for thread in handles {
             // A worker's panic is a bug of ours that has been reported by the panic hook.

@@ -11,7 +11,7 @@
 //!     fiber 4:  loop (idle, suspended in `go_to`)         in `idle`
 //! ```
 //! The switch itself, and the way of a park to it, are in `home/switch.rs`; the trunk and the fibers are in `fibers.rs`. The loop is the one place where order and fairness are
-//! decided (`next_task`).
+//! decided (`choose`).
 //!
 //! **Order**: goroutines that are ready, first come first served; after each of them up to [`FRESH_BURST`] that have not started, the newest first, and all of those when none
 //! is ready; then submissions from outside. Against starvation: every [`FRESH_EVERY`]th turn the oldest that has not started goes first, and likewise after a `yield_now`;
@@ -28,6 +28,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::by_policy::{self, OwnOrder};
 use super::rest::Resting;
 use super::slots::Begin;
 use super::{Counters, Peer, Scheduler, Unstarted, add};
@@ -68,7 +69,7 @@ pub(crate) struct Worker {
     outgoing: Outgoing,
     tick: Cell<u64>,
     /// The turns at which it is time to tend, and to look outside first.
-    next_tend: Cell<u64>,
+    pub(super) next_tend: Cell<u64>,
     next_outside: Cell<u64>,
     fresh_first: Cell<bool>,
     /// What is to be started now, before anything else.
@@ -79,6 +80,9 @@ pub(crate) struct Worker {
     burst: Cell<u32>,
     /// A goroutine that was ready has had its turn: the next is a coroutine's.
     woken_first: Cell<bool>,
+    /// The coroutine whose turn has just ended and who is to have another one: on its way into `woken`, which it enters as the next one leaves it. Nobody else sees it
+    /// meanwhile, so it is there before anything else runs.
+    gave_way: Cell<Option<NonNull<Header>>>,
     pub(super) exiting: Cell<bool>,
     /// Fresh tasks had to wait because there was no stack.
     starved: Cell<bool>,
@@ -89,9 +93,11 @@ pub(crate) struct Worker {
     shaken: bool,
     pub(super) resting: Resting,
     loot: UnsafeCell<Vec<Unstarted>>,
+    /// The order of tasks, if it is not throng's own.
+    order: Option<Box<OwnOrder>>,
 }
 
-enum Next {
+pub(super) enum Next {
     Ready(NonNull<Waiter>),
     /// Not started yet, or a coroutine whose turn it is.
     Fresh(NonNull<Header>),
@@ -150,6 +156,7 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: B
         ready_first: Cell::new(false),
         burst: Cell::new(0),
         woken_first: Cell::new(false),
+        gave_way: Cell::new(None),
         exiting: Cell::new(false),
         starved: Cell::new(false),
         steal_at_once,
@@ -157,8 +164,13 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: B
         shaken: seed.is_some(),
         resting: Resting::new(slots, when),
         loot: UnsafeCell::new(Vec::new()),
+        order: scheduler.plan.policy.knobs().map(|knobs| by_policy::order(knobs, id, seed)),
         scheduler,
     };
+    if worker.order.is_some() {
+        worker.local.fibers().always_to_loop();
+        worker.local.keep_apart();
+    }
     WORKER.set(&worker);
     if seed.is_some() {
         worker.local.fibers().shake();
@@ -256,6 +268,16 @@ impl Worker {
         self.starved.get()
     }
 
+    pub(super) fn note_starved(&self, starved: bool) {
+        self.starved.set(starved);
+    }
+
+    /// The order of tasks, if it is not throng's own.
+    #[inline]
+    pub(super) fn order(&self) -> Option<&OwnOrder> {
+        self.order.as_deref()
+    }
+
     // The loop.
 
     pub(super) fn run_loop(&self) {
@@ -294,7 +316,9 @@ impl Worker {
     /// Steps back for the others: the ready ones, or, if there are any, one of those that have not started.
     #[inline(always)]
     fn step_back(&self) {
-        if self.peer().queue.is_empty() {
+        if let Some(order) = self.order() {
+            self.step_back_by_policy(order);
+        } else if self.peer().queue.is_empty() {
             self.local.step_back();
         } else {
             self.fresh_first.set(true);
@@ -302,33 +326,44 @@ impl Worker {
         }
     }
 
-    /// What runs next: the one place where that is decided.
+    /// What runs next. Who has given way is queued by then.
+    #[inline]
     fn next_task(&self) -> Next {
+        let next = self.choose();
+        if let Some(task) = self.gave_way.take() {
+            self.enqueue_woken(task);
+        }
+        next
+    }
+
+    /// The one place where it is decided what runs next.
+    fn choose(&self) -> Next {
         if let Some(task) = self.at_once.take() {
             if self.has_spare() {
                 return Next::Fresh(task);
             }
             self.enqueue(task);
         }
+        if let Some(order) = self.order() {
+            if let Some(task) = self.gave_way.take() {
+                self.put_back(order, task);
+            }
+            return self.next_by_policy(order);
+        }
         if self.ready_first.take()
             && let Some(waiter) = self.local.next_ready()
         {
             return Next::Ready(waiter);
         }
-        let tick = self.tick.get() + 1;
-        self.tick.set(tick);
-        self.counters().ticks.store(tick, Ordering::Relaxed);
-        self.counters().parked.store(self.local.fibers().parked(), Ordering::Relaxed);
+        let turns = self.count_turn();
         // Mail first: a nudge says that there is something to see, and is not sent again before it has been read.
         self.local.read_mail();
-        // Parks that went straight to the next goroutine count as turns: they are as long.
-        let turns = tick + self.local.fibers().parked();
         if turns >= self.next_tend.get() || self.idle_or_closing() {
             self.next_tend.set(turns + TEND_EVERY);
             self.tend();
         }
         let queue = &self.peer().queue;
-        if (self.fresh_first.take() || tick.is_multiple_of(FRESH_EVERY) || self.shaken && rng::below(2) == 0)
+        if (self.fresh_first.take() || self.tick.get().is_multiple_of(FRESH_EVERY) || self.shaken && rng::below(2) == 0)
             && let Some(task) = self.startable(|| queue.pop_oldest())
         {
             return task;
@@ -388,12 +423,31 @@ impl Worker {
     /// Takes the coroutine that was woken first.
     #[inline]
     fn woken(&self) -> Option<Next> {
-        let woken = &self.peer().woken;
-        if woken.is_empty() {
+        if self.has_no_woken() {
             return None;
         }
         self.burst.set(FRESH_BURST);
-        self.startable(|| woken.pop_oldest())
+        self.startable(|| match self.gave_way.take() {
+            Some(task) => Some(self.rotate_woken(task)),
+            None => self.peer().woken.pop_oldest(),
+        })
+    }
+
+    #[inline]
+    fn has_no_woken(&self) -> bool {
+        self.peer().woken.is_empty() && self.gave_way.get().is_none()
+    }
+
+    #[inline]
+    fn rotate_woken(&self, task: NonNull<Header>) -> Unstarted {
+        let (oldest, next, unwatched) = self.peer().woken.rotate(Unstarted(task));
+        if let Some(Unstarted(next)) = next {
+            task::prefetch(next);
+        }
+        if unwatched {
+            self.scheduler.wake_one();
+        }
+        oldest
     }
 
     /// Takes a task that has not started, if there would be a fiber left for the loop (F2).
@@ -410,7 +464,7 @@ impl Worker {
     /// Nothing is to be run here, so looking at the clock costs nobody anything; or the runtime closes.
     #[inline]
     fn idle_or_closing(&self) -> bool {
-        self.local.has_alarms() && !self.local.has_ready() && self.peer().queue.is_empty() && self.peer().woken.is_empty()
+        self.local.has_alarms() && !self.local.has_ready() && self.peer().queue.is_empty() && self.has_no_woken()
             || self.scheduler.is_closing()
     }
 
@@ -419,8 +473,20 @@ impl Worker {
         self.scheduler.is_closing() && !self.root_closing.get()
     }
 
+    /// A turn of the loop. Returns how many turns and parks there have been.
+    #[inline]
+    pub(super) fn count_turn(&self) -> u64 {
+        let tick = self.tick.get() + 1;
+        self.tick.set(tick);
+        let parked = self.local.fibers().parked();
+        self.counters().ticks.store(tick, Ordering::Relaxed);
+        self.counters().parked.store(parked, Ordering::Relaxed);
+        // Parks that went straight to the next goroutine count as turns: they are as long.
+        tick + parked
+    }
+
     /// What has to be done now and then.
-    fn tend(&self) {
+    pub(super) fn tend(&self) {
         self.local.ring_alarms();
         if self.scheduler.is_closing() {
             if !self.root_closing.replace(true) {
@@ -441,7 +507,7 @@ impl Worker {
         if header.is_dispatched() {
             self.start_dispatched(task, header);
         } else if self.start_plainly(task, header) == Started::Again {
-            self.enqueue_woken(task);
+            self.gave_way.set(Some(task));
         }
     }
 
@@ -450,7 +516,7 @@ impl Worker {
     fn start_dispatched(&self, task: NonNull<Header>, header: &Header) {
         let visitor = header.is_visitor();
         let mut started = Started::Ended;
-        let mut start = || started = self.start_plainly(task, header);
+        let mut start = || started = self.start_apart(task, header);
         match header.permits() {
             Some(permits) => permits.hold(&self.local, start),
             None => start(),
@@ -463,6 +529,12 @@ impl Worker {
         }
     }
 
+    /// `start_plainly`, out of the way of those that are not dispatched.
+    #[inline(never)]
+    fn start_apart(&self, task: NonNull<Header>, header: &Header) -> Started {
+        self.start_plainly(task, header)
+    }
+
     #[inline(always)]
     fn start_plainly(&self, task: NonNull<Header>, header: &Header) -> Started {
         add(&self.counters().started, 1);
@@ -473,12 +545,12 @@ impl Worker {
         // SAFETY: started once, or a coroutine's turn, on its fiber, as the current waiter.
         let ran = unsafe { task::run(task, if skip { Skip::IfFirst } else { Skip::No }) };
         if ran == Ran::Pending {
-            self.local.set_current(ptr::null());
+            self.local.clear_current();
             // SAFETY: the turn was ours.
             return if unsafe { task::pause(task) } { Started::Again } else { Started::Waits };
         }
         header.end_turns();
-        let end_of_run = || self.local.set_current(ptr::null());
+        let end_of_run = || self.local.clear_current();
         match header.owner() {
             // SAFETY: it has run; still as the current waiter.
             Some(_) => unsafe { task::finish(task, ran, &self.local, &self.outgoing, end_of_run) },
@@ -490,21 +562,27 @@ impl Worker {
 
     /// Takes tasks from another worker's queue into ours.
     pub(super) fn steal_from(&self, id: usize, aged_only: bool) -> bool {
-        // SAFETY: F1, and nothing below comes back here.
-        let loot = unsafe { &mut *self.loot.get() };
         let peer = &self.scheduler.peers[id];
-        peer.queue.steal(loot, aged_only);
-        let fresh = loot.len();
-        if fresh > 0 {
-            self.peer().queue.push_stolen(loot.drain(..));
-        }
-        peer.woken.steal(loot, aged_only);
-        let woken = loot.len();
-        if woken > 0 {
-            self.peer().woken.push_stolen(loot.drain(..));
-        }
-        add(&self.counters().stolen, (fresh + woken) as u64);
-        fresh + woken > 0
+        self.with_loot(|loot| {
+            peer.queue.steal(loot, aged_only);
+            let fresh = loot.len();
+            if fresh > 0 {
+                self.peer().queue.push_stolen(loot.drain(..));
+            }
+            peer.woken.steal(loot, aged_only);
+            let woken = loot.len();
+            if woken > 0 {
+                self.peer().woken.push_stolen(loot.drain(..));
+            }
+            add(&self.counters().stolen, (fresh + woken) as u64);
+            fresh + woken > 0
+        })
+    }
+
+    /// Where stolen tasks are kept between two queues.
+    pub(super) fn with_loot<R>(&self, f: impl FnOnce(&mut Vec<Unstarted>) -> R) -> R {
+        // SAFETY: F1, and no `f` comes back here.
+        f(unsafe { &mut *self.loot.get() })
     }
 }
 

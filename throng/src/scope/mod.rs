@@ -33,7 +33,7 @@ use crate::home::local::{self, Local};
 use crate::job::Job;
 use crate::join::Panic;
 use crate::panics::Caught;
-use crate::sched::on_worker;
+use crate::sched::{on_caller, on_worker};
 use crate::task::Ran;
 use crate::task::children::{Children, cause_here};
 use crate::waiter::unwinding;
@@ -53,7 +53,7 @@ pub use supervisor::{Fallible, Supervisor, SupervisorTask, supervisor};
 /// A cancelled goroutine that has met its cancellation (a call of it returned [`Cancelled`], or [`is_cancelled`](crate::is_cancelled) was true) and then returns `Err` has ended by it: that is no
 /// failure of the scope.
 ///
-/// The goroutines run on the runtime of the caller, wherever they are started from. Works from plain threads too: there they run on the default runtime.
+/// The goroutines run on the runtime of the caller, wherever they are started from. Works inside [`blocking`](crate::blocking) calls, and from plain threads too: there they run on the default runtime.
 ///
 /// # Errors
 /// The first failure; or `E::from(`[`Cancelled`]`)` if the caller is cancelled while the scope waits, in which case the children have been
@@ -229,7 +229,8 @@ fn begin(local: &Local) -> Result<*const (), Cancelled> {
     if unwinding() && !local.is_thread() {
         return Err(Cancelled::new());
     }
-    Ok(on_worker(|worker| worker.map_or(ptr::null(), |worker| ptr::from_ref(worker.scheduler()).cast())))
+    let none = || on_caller(|caller| caller.map_or(ptr::null(), |caller| ptr::from_ref(caller).cast()));
+    Ok(on_worker(|worker| worker.map_or_else(none, |worker| ptr::from_ref(worker.scheduler()).cast())))
 }
 
 /// Runs the body with the scope open, and waits for the children. A failure of the body is given to `fail`, with whether it is a consequence of an earlier cancellation.

@@ -11,7 +11,6 @@ use std::ptr::{self, NonNull};
 use super::{JoinHandle, NoScope, Options, Place, SpawnError, Start, start};
 use crate::cause::Cause;
 use crate::job::Job;
-use crate::rt;
 use crate::sched::{Scheduler, on_worker};
 use crate::task::children::Children;
 use crate::task::record::TaskRef;
@@ -108,7 +107,7 @@ pub(crate) unsafe fn promise<R: Report>(
     let scheduler = on_worker(|worker| match (place, worker) {
         (Place::On(scheduler), _) => ptr::from_ref(scheduler),
         (Place::Here, Some(worker)) => ptr::from_ref(worker.scheduler()),
-        _ => rt::default_runtime().map_or(ptr::null(), |runtime| ptr::from_ref(runtime.scheduler())),
+        (place, _) => place.with_scheduler(|scheduler| scheduler.map_or(ptr::null(), ptr::from_ref)),
     });
     Ok((Promise { task: TaskRef::new(handle.header()), scheduler, _value: PhantomData }, handle))
 }

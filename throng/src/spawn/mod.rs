@@ -7,15 +7,17 @@ mod handle;
 mod joining;
 mod options;
 
+use std::io;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use crate::home::local;
 use crate::job::root_path;
 use crate::panics::Caught;
 use crate::rt;
-use crate::sched::{Scheduler, Worker, on_worker};
+use crate::sched::{Scheduler, Worker, on_caller, on_worker};
 use crate::task::children::Children;
 use crate::task::{self, Header, Outcome, Ran, Report, Schedule, Spec};
 use crate::unseen::drop_unseen;
@@ -29,7 +31,7 @@ pub(crate) use options::{Options, Start, task_options};
 
 /// Starts a goroutine: queues `f` to run on the runtime, and returns at once. Go's `go f()`.
 ///
-/// It runs on the runtime of the calling task; called from a plain thread, on the default runtime, which starts by itself. It hangs off the root of the
+/// It runs on the runtime of the calling task, also from inside a [`blocking`](crate::blocking) call; called from a plain thread, on the default runtime, which starts by itself. It hangs off the root of the
 /// runtime: nothing waits for it but its [`JoinHandle`] and the runtime's shutdown, which cancels it. To start goroutines that
 /// borrow, or that are waited for, use [`scope`](crate::scope).
 ///
@@ -292,32 +294,31 @@ unsafe fn start_made<T>(
             }
             return Ok(handle);
         }
-        let scheduler = match place {
-            Place::On(scheduler) => scheduler,
-            Place::Here | Place::Default => rt::default_runtime().map_err(|error| SpawnError(Refusal::Runtime(error)))?.scheduler(),
-        };
-        if let Some(refused) = scheduler.out_of_stacks() {
-            return Err(SpawnError(Refusal::Stacks(refused)));
-        }
-        let task = make(spec, scheduler.schedule())?;
-        // SAFETY: new, so this is its one handle.
-        let handle = unsafe { JoinHandle::new(task) };
-        if how.is_put_off() {
-            set_launch(task, scheduler.schedule());
-        }
-        match owner {
-            // SAFETY: new; the owner waits for it.
-            Some(owner) => local::with(|local| unsafe { owner.adopt(task, local) }),
-            // SAFETY: new.
-            None => unsafe { scheduler.outside().admit(task) }.inspect_err(|_| {
-                // SAFETY: never queued: it is run here, without its closure, so that its handle can let go of it.
-                unsafe { task::discard(task) };
-            })?,
-        }
-        if !how.is_put_off() {
-            scheduler.queue_outside(task);
-        }
-        Ok(handle)
+        place.with_scheduler(|scheduler| {
+            let scheduler = scheduler.map_err(|error| SpawnError(Refusal::Runtime(error)))?;
+            if let Some(refused) = scheduler.out_of_stacks() {
+                return Err(SpawnError(Refusal::Stacks(refused)));
+            }
+            let task = make(spec, scheduler.schedule())?;
+            // SAFETY: new, so this is its one handle.
+            let handle = unsafe { JoinHandle::new(task) };
+            if how.is_put_off() {
+                set_launch(task, scheduler.schedule());
+            }
+            match owner {
+                // SAFETY: new; the owner waits for it.
+                Some(owner) => local::with(|local| unsafe { owner.adopt(task, local) }),
+                // SAFETY: new.
+                None => unsafe { scheduler.outside().admit(task) }.inspect_err(|_| {
+                    // SAFETY: never queued: it is run here, without its closure, so that its handle can let go of it.
+                    unsafe { task::discard(task) };
+                })?,
+            }
+            if !how.is_put_off() {
+                scheduler.queue_outside(task);
+            }
+            Ok(handle)
+        })
     })
 }
 
@@ -348,6 +349,15 @@ fn set_launch(task: NonNull<Header>, schedule: NonNull<Schedule>) {
 }
 
 impl Place<'_> {
+    /// Calls `f` with the scheduler that is meant by a thread that is none of its workers.
+    fn with_scheduler<R>(self, f: impl FnOnce(Result<&Scheduler, Arc<io::Error>>) -> R) -> R {
+        on_caller(|caller| match (self, caller) {
+            (Place::On(scheduler), _) => f(Ok(scheduler)),
+            (Place::Here, Some(caller)) => f(Ok(caller)),
+            _ => f(rt::default_runtime().map(rt::Runtime::scheduler)),
+        })
+    }
+
     #[inline]
     fn is_at(self, present: &Scheduler) -> bool {
         match self {

@@ -57,7 +57,7 @@ pub(crate) use list::List;
 use list::Siblings;
 pub(crate) use outgoing::{Outgoing, finish, finish_away};
 use turn_word::WAKERS;
-pub(crate) use turns::{Schedule, ShieldedPart, Why, gives_way, pause, queue_again};
+pub(crate) use turns::{Schedule, ShieldedPart, Why, gives_way, pause, queue_again, wakes_current};
 
 const HANDLE: u32 = 1 << 1;
 const RUNTIME: u32 = 1 << 2;

@@ -15,14 +15,17 @@ use crate::home::local::Local;
 ///
 /// # Safety
 /// Called once, after its run, on the thread it ran on, still as the current waiter; `end_of_run` is called when the last of its own code has run.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn finish(task: NonNull<Header>, ran: Ran, local: &Local, outgoing: &Outgoing, end_of_run: impl FnOnce()) {
     // SAFETY: the runtime's reference keeps it.
     let header = unsafe { task.as_ref() };
     let Some(owner) = header.owner() else { unreachable!("an outside task is finished by its runtime") };
     if owner.is_home(local) {
-        // SAFETY: in its owner's list since `adopt`, and this is its home.
-        let unlink = || unsafe { owner.unlink(task) };
+        let unlink = || {
+            local.conceal_current();
+            // SAFETY: in its owner's list since `adopt`, and this is its home.
+            unsafe { owner.unlink(task) };
+        };
         // SAFETY: run.
         let last = unsafe { complete(task, ran, Some(unlink)) };
         end_of_run();
@@ -117,6 +120,12 @@ impl Outgoing {
     /// Sends what has been gathered.
     #[inline]
     pub(crate) fn flush(&self) {
+        if !self.owner.get().is_null() {
+            self.send();
+        }
+    }
+
+    fn send(&self) {
         let owner = self.owner.replace(ptr::null());
         if let Some(parcel) = self.parcel.take() {
             // SAFETY: C2: it waits for the children in the parcel.

@@ -213,10 +213,15 @@ fn current(local: &Local) -> Option<NonNull<Header>> {
     unsafe { task.as_ref() }.is_coroutine().then_some(task)
 }
 
+/// Whether this waker wakes the running coroutine, and nobody in between: whoever polls with another one may block the thread until it is woken.
+#[inline]
+pub(crate) fn wakes_current(waker: &Waker, local: &Local) -> bool {
+    std::ptr::eq(waker.vtable(), &WAKER_VTABLE) && current(local).is_some_and(|task| std::ptr::eq(waker.data(), task.as_ptr().cast()))
+}
+
 /// The running coroutine, if it is the one that this waker wakes, is to have its next turn after those that are queued. `false`: whoever the waker is of has to be woken.
 pub(crate) fn gives_way(waker: &Waker, local: &Local) -> bool {
-    let ours =
-        std::ptr::eq(waker.vtable(), &WAKER_VTABLE) && current(local).is_some_and(|task| std::ptr::eq(waker.data(), task.as_ptr().cast()));
+    let ours = wakes_current(waker, local);
     if ours {
         // SAFETY: its table says that it is a coroutine's; and it has the turn.
         unsafe { coroutine(waker.data()) }.turns.gives_way.set(true);

@@ -342,7 +342,7 @@ unsafe fn wake(waiter: NonNull<Waiter>) {
 
 unsafe fn deliver_wake(message: NonNull<Message>, local: &Local) {
     // SAFETY: the waiter is parked until it is taken from the ready list (W1).
-    local.push_ready(unsafe { Waiter::of_message(message).as_ref() });
+    local.push_woken_elsewhere(unsafe { Waiter::of_message(message).as_ref() });
 }
 
 /// What a home's timer does.

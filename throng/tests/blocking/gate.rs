@@ -27,6 +27,12 @@ impl Gate {
         drop(self.changed.wait_while(state, |state| !state.open).unwrap());
     }
 
+    /// Is seen at the gate, and goes on.
+    pub(crate) fn pass_open(&self) {
+        self.state.lock().unwrap().waiting += 1;
+        self.changed.notify_all();
+    }
+
     /// Blocks the thread until `n` wait at the gate, or have.
     pub(crate) fn wait_for(&self, n: usize) {
         drop(self.changed.wait_while(self.state.lock().unwrap(), |state| state.waiting < n).unwrap());

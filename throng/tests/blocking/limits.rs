@@ -32,6 +32,7 @@ fn limited(test: &str) {
 #[test]
 fn thread_limit() {
     limited("limits::child_elastic_pool_without_threads");
+    limited("limits::child_no_spare_thread");
 }
 
 #[test]
@@ -70,5 +71,52 @@ fn child_elastic_pool_without_threads() {
         gate.open();
         tasks.into_iter().for_each(|task| task.join().unwrap());
         assert_eq!(pool.metrics().workers.len(), 8);
+    });
+}
+
+/// Every worker is blocked and there is no thread for a spare one; then there is.
+#[test]
+#[ignore = "child process"]
+fn child_no_spare_thread() {
+    if !is_child() {
+        return;
+    }
+    watched("child", || {
+        let runtime = Runtime::builder().workers(2).stack_size(64 << 10).build().unwrap();
+        let gate = Arc::new(Gate::new());
+        for _ in 0..2 {
+            let gate = Arc::clone(&gate);
+            runtime.go(move || gate.pass());
+        }
+        gate.wait_for(2);
+        no_more_threads();
+        let done = Arc::new(Gate::new());
+        for _ in 0..500 {
+            let done = Arc::clone(&done);
+            runtime.go(move || done.pass_open());
+        }
+        // It has been asked for in vain by then. (Were it not so, this would prove less, not fail.)
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(runtime.metrics().spare_workers.is_empty());
+        limit_address_space(libc::RLIM_INFINITY);
+        done.wait_for(500);
+        // And the other way round: the workers come back while no thread can be had.
+        gate.open();
+    });
+    watched("child, nobody comes", || {
+        let runtime = Runtime::builder().workers(2).stack_size(64 << 10).build().unwrap();
+        let gate = Arc::new(Gate::new());
+        for _ in 0..2 {
+            let gate = Arc::clone(&gate);
+            runtime.go(move || gate.pass());
+        }
+        gate.wait_for(2);
+        no_more_threads();
+        let tasks: Vec<_> = (0..500).map(|_| runtime.go(|| ())).collect();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        gate.open();
+        tasks.into_iter().for_each(|task| task.join().unwrap());
+        assert!(runtime.metrics().spare_workers.is_empty());
+        limit_address_space(libc::RLIM_INFINITY);
     });
 }

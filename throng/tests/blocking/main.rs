@@ -3,6 +3,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod calls;
 mod elastic;
 mod gate;
 mod limits;
+mod reports;
+mod spare;

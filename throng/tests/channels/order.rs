@@ -39,7 +39,7 @@ fn fifo_per_sender_4x4() {
 
 #[test]
 fn waiting_senders_are_served_in_the_order_they_came() {
-    throng::Runtime::builder().workers(1).build().unwrap().run(|| {
+    throng::Runtime::builder().workers(1).max_spare_workers(0).build().unwrap().run(|| {
         let (tx, rx) = rendezvous();
         for i in 0..10 {
             let tx = tx.clone();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use throng::{Builder, Runtime};
+use throng::{Builder, Policy, Runtime};
 
 /// How long a body may take before the process is aborted as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,10 +37,22 @@ pub fn on_runtime(workers: usize, seed: Option<u64>, body: &mut dyn FnMut(&Runti
 }
 
 pub fn builder(workers: usize, seed: Option<u64>) -> Builder {
-    let builder = Runtime::builder().workers(workers).stack_size(128 << 10);
+    let builder = Runtime::builder().workers(workers).stack_size(128 << 10).policy(chosen_policy());
+    // One worker means one thread: tests of an order count on it, however seldom that gets a processor.
+    let builder = if workers == 1 { builder.max_spare_workers(0) } else { builder };
     match seed {
         None => builder,
         Some(seed) => builder.shake(seed),
+    }
+}
+
+/// The policy that the environment asks for, to run suites under another than the default: `THRONG_TEST_POLICY=go`.
+fn chosen_policy() -> Policy {
+    match std::env::var("THRONG_TEST_POLICY").as_deref() {
+        Err(_) | Ok("throng") => Policy::throng(),
+        Ok("go") => Policy::go(),
+        Ok("kotlin") => Policy::kotlin(),
+        Ok(other) => panic!("THRONG_TEST_POLICY is throng, go or kotlin, not {other}"),
     }
 }
 

@@ -147,7 +147,7 @@ fn cancel_before_first_run() {
 
 #[test]
 fn cancel_before_first_run_on_one_worker_runs_nothing() {
-    let runtime = throng::Runtime::builder().workers(1).build().unwrap();
+    let runtime = throng::Runtime::builder().workers(1).max_spare_workers(0).build().unwrap();
     runtime.run(|| {
         let ran = AtomicBool::new(false);
         scope(|s| {

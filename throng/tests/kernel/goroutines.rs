@@ -85,7 +85,7 @@ fn a_cancelled_sleeper_wakes_at_once() {
 
 #[test]
 fn a_task_cancelled_before_its_start_never_runs() {
-    Runtime::builder().workers(1).build().unwrap().run(|| {
+    Runtime::builder().workers(1).max_spare_workers(0).build().unwrap().run(|| {
         let task = go(|| unreachable!("cancelled before it ran"));
         task.cancel();
         assert!(matches!(task.join(), Err(JoinError::TaskCancelled(_))));

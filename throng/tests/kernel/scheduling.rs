@@ -226,7 +226,7 @@ fn yield_and_hog_fair() {
 #[test]
 fn a_talking_pair_keeps_nobody_out() {
     watched("1 worker", || {
-        let runtime = Runtime::builder().workers(1).build().unwrap();
+        let runtime = Runtime::builder().workers(1).max_spare_workers(0).build().unwrap();
         let stop = AtomicBool::new(false);
         let turns = AtomicU64::new(0);
         let result = runtime.run(|| {
@@ -293,7 +293,8 @@ fn goroutines_run_on_the_workers_threads_only() {
             })
             .unwrap();
         });
-        assert!(threads.into_inner().unwrap().len() <= runtime.metrics().workers.len());
+        let metrics = runtime.metrics();
+        assert!(threads.into_inner().unwrap().len() <= metrics.workers.len() + metrics.spare_workers.len());
     });
 }
 
@@ -373,7 +374,7 @@ fn alarms_and_submissions_wait_for_few_turns() {
     const FEW: u64 = 500;
     for hogs in [1, 2, 5] {
         watched(&format!("{hogs} hogs"), || {
-            let runtime = Runtime::builder().workers(1).build().unwrap();
+            let runtime = Runtime::builder().workers(1).max_spare_workers(0).build().unwrap();
             let (turns, stop) = (AtomicU64::new(0), AtomicBool::new(false));
             let (alarm, submission) = std::thread::scope(|threads| {
                 let (turns, stop, runtime) = (&turns, &stop, &runtime);

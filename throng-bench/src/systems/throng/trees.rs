@@ -103,7 +103,7 @@ struct Parks(u64);
 
 impl Parks {
     fn now() -> u64 {
-        metrics().map_or(0, |metrics| metrics.workers.iter().map(|worker| worker.parked).sum())
+        metrics().map_or(0, |metrics| metrics.workers.iter().chain(&metrics.spare_workers).map(|worker| worker.parked).sum())
     }
 
     /// Begins to count, when nobody but the caller runs any more.
