@@ -123,6 +123,12 @@ struct FromKotlin;
 #[doc = include_str!("../../docs/from-go.md")]
 struct FromGo;
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/from-tokio.md")]
+struct FromTokio;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/core.md")]
+struct CoreGuide;
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/policies.md")]
 struct Policies;
 

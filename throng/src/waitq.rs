@@ -18,7 +18,7 @@
 #[cfg(all(test, loom))]
 mod loom_future_tests;
 #[cfg(all(test, loom))]
-mod loom_tests;
+pub(crate) mod loom_tests;
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;

@@ -1,33 +1,12 @@
 //! Resuming, abandoning and cancelling at once: model-checked with threads that wait.
 
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::thread;
 
 use super::{SuspendError, WaitError, WaitList, suspend};
-use crate::home::local;
-use crate::waiter::Waiter;
-
-/// The waiter of the thread that is to be cancelled.
-#[derive(Clone, Copy)]
-struct Victim(NonNull<Waiter>);
-
-// SAFETY: a waiter may be cancelled from anywhere.
-unsafe impl Send for Victim {}
-
-impl Victim {
-    /// The caller stays alive until the last use, by joining who uses it.
-    fn me() -> Victim {
-        local::with(|local| Victim(NonNull::from(local.current())))
-    }
-
-    fn cancel(self) {
-        // SAFETY: see `me`.
-        unsafe { self.0.as_ref() }.cancel(true);
-    }
-}
+use crate::waitq::loom_tests::Victim;
 
 #[test]
 fn loom_suspend_is_resumed_or_abandoned() {

@@ -20,7 +20,8 @@ pub trait Wait: Future {
     /// Polls the future until it is ready. In between the goroutine is parked, and its worker runs others; a plain thread blocks.
     ///
     /// # Errors
-    /// [`Cancelled`] if the task is cancelled, before it would have to wait or meanwhile: the future is dropped then. (Futures of this crate notice by themselves.)
+    /// [`Cancelled`] if the task is cancelled, before it would have to wait or meanwhile. The future is polled once more then, as a cancelled coroutine's is: futures of this crate notice by themselves, and what
+    /// they return is in the `Ok`. One that is still not ready is dropped.
     ///
     /// ```
     /// use throng::future::Wait;
@@ -66,12 +67,15 @@ impl std::task::Wake for Waiting {
 fn wait<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Cancelled> {
     let waiting = Arc::new(Waiting(SpinLock::new(State { woken: false, parked: WaitQueue::new() })));
     let waker = Waker::from(Arc::clone(&waiting));
+    let mut woken = Ok(());
     loop {
         renew_budget();
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Ok(output);
         }
-        park_until_woken(&waiting)?;
+        // It has had its last poll: what it waits for knows nothing of cancellation.
+        woken?;
+        woken = park_until_woken(&waiting);
     }
 }
 

@@ -27,18 +27,18 @@ fn claim(queue: &Queue, value: u32) -> bool {
 
 /// A waiter of another thread, for cancelling it.
 #[derive(Clone, Copy)]
-struct Victim(NonNull<Waiter>);
+pub(crate) struct Victim(NonNull<Waiter>);
 
 // SAFETY: a waiter may be cancelled from anywhere.
 unsafe impl Send for Victim {}
 
 impl Victim {
     /// The caller stays alive until the last use, by joining who uses it.
-    fn me() -> Victim {
+    pub(crate) fn me() -> Victim {
         local::with(|local| Victim(NonNull::from(local.current())))
     }
 
-    fn cancel(self) {
+    pub(crate) fn cancel(self) {
         // SAFETY: see `me`.
         unsafe { self.0.as_ref() }.cancel(true);
     }

@@ -14,8 +14,11 @@ use crate::sources::{Api, Function, api, files, is_word, words};
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("CancelToken::check", "asks about the token, not about the caller; never waits"),
     ("Cancelled::new", "makes the error"),
+    ("EventLoop::run", "waits as a thread does, for what it is to run"),
     ("JoinError::resume_panic", "takes an error apart"),
+    ("Runnable::run", "runs others' tasks; waits for none of them"),
     ("Runtime::shutdown", "waits as a thread does, for the workers to end: of its own runtime a goroutine's call does not wait"),
+    ("ScopeTask::try_launch", "its result speaks of the coroutine's error; never waits"),
     ("ScopedCompletable::fail", "gives the error back that it was given; never waits"),
     ("Sender::try_send", "never waits"),
     ("TryIter::next", "never waits"),

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use throng::{
     Cancelled, Completion, ExceptionHandler, Failures, HowFailed, Job, JoinError, Scope, ScopedJoinHandle, Supervisor, bounded, check, go,
-    scope, scope_all, shield, supervisor, yield_now,
+    scope, scope_all, shield, shield_async, supervisor, yield_now, yield_now_async,
 };
 
 use self::model::{Case, Handle, How, Kind, NASTY, Target, When, Who, all_cases, expected};
@@ -86,9 +86,17 @@ impl From<Cancelled> for Fault {
     }
 }
 
+/// What the tasks of a case are. The model does not ask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Bodies {
+    Goroutines,
+    Coroutines,
+}
+
 #[derive(Debug)]
 struct Env {
     case: Case,
+    bodies: Bodies,
     tally: Arc<Tally>,
     mark: Arc<()>,
     /// The task the scope is in.
@@ -114,6 +122,9 @@ trait Nest<'scope> {
     fn start<F>(&'scope self, name: &str, lazy: bool, mark: &Arc<()>, f: F) -> ScopedJoinHandle<'scope, Self::Value>
     where
         F: FnOnce() -> Result<Egg, Fault> + Send + 'scope;
+    fn launch<F>(&'scope self, name: &str, lazy: bool, mark: &Arc<()>, future: F) -> ScopedJoinHandle<'scope, Self::Value>
+    where
+        F: Future<Output = Result<Egg, Fault>> + Send + 'scope;
     fn node(&'scope self) -> Job;
     fn tell(value: Self::Value) -> String;
 }
@@ -124,9 +135,9 @@ fn tell_value(egg: &Egg) -> String {
 }
 
 macro_rules! start {
-    ($nest:expr, $name:expr, $lazy:expr, $mark:expr, $f:expr) => {{
+    ($start:ident, $nest:expr, $name:expr, $lazy:expr, $mark:expr, $body:expr) => {{
         let task = $nest.task().name($name).with(&MARK, Arc::clone($mark));
-        if $lazy { task.lazy().go($f) } else { task.go($f) }
+        if $lazy { task.lazy().$start($body) } else { task.$start($body) }
     }};
 }
 
@@ -137,7 +148,14 @@ impl<'scope> Nest<'scope> for Scope<'scope, '_, Fault> {
     where
         F: FnOnce() -> Result<Egg, Fault> + Send + 'scope,
     {
-        start!(self, name, lazy, mark, f)
+        start!(go, self, name, lazy, mark, f)
+    }
+
+    fn launch<F>(&'scope self, name: &str, lazy: bool, mark: &Arc<()>, future: F) -> ScopedJoinHandle<'scope, Egg>
+    where
+        F: Future<Output = Result<Egg, Fault>> + Send + 'scope,
+    {
+        start!(launch, self, name, lazy, mark, future)
     }
 
     fn node(&'scope self) -> Job {
@@ -156,7 +174,14 @@ impl<'scope> Nest<'scope> for Supervisor<'scope, '_> {
     where
         F: FnOnce() -> Result<Egg, Fault> + Send + 'scope,
     {
-        start!(self, name, lazy, mark, f)
+        start!(go, self, name, lazy, mark, f)
+    }
+
+    fn launch<F>(&'scope self, name: &str, lazy: bool, mark: &Arc<()>, future: F) -> ScopedJoinHandle<'scope, Self::Value>
+    where
+        F: Future<Output = Result<Egg, Fault>> + Send + 'scope,
+    {
+        start!(launch, self, name, lazy, mark, future)
     }
 
     fn node(&'scope self) -> Job {
@@ -197,6 +222,23 @@ fn child(env: &Env, up: &throng::Sender<()>, gate: &throng::Receiver<()>) -> Res
             shield(yield_now).unwrap();
         }
     }
+    outcome(env)
+}
+
+/// The same, awaited.
+async fn child_async(env: &Env, up: &throng::Sender<()>, gate: &throng::Receiver<()>) -> Result<Egg, Fault> {
+    up.try_send(()).unwrap();
+    shield_async(gate.recv_async()).await.unwrap();
+    if env.case.when == When::Noticed {
+        while check().is_ok() {
+            shield_async(yield_now_async()).await.unwrap();
+        }
+    }
+    outcome(env)
+}
+
+/// What it comes to.
+fn outcome(env: &Env) -> Result<Egg, Fault> {
     match (env.case.who, env.case.how) {
         (Who::Child, How::Error) => Err(Fault { number: 1, egg: Some(env.egg(OUTCOME, false)) }),
         (Who::Child, How::Panic) => panic_on_purpose(1),
@@ -215,11 +257,19 @@ fn body<'scope, N: Nest<'scope>>(nest: &'scope N, env: &'scope Env) -> Result<()
     let sibling = case.sibling.then(|| {
         let (release, released) = bounded::<()>(1);
         let (up, is_up) = bounded::<()>(1);
-        let handle = nest.start("second", false, &env.mark, move || {
-            up.try_send(()).unwrap();
-            shield(|| released.recv()).unwrap();
-            Err(Fault { number: 2, egg: Some(env.egg(SIBLING, false)) })
-        });
+        let fault = || Err(Fault { number: 2, egg: Some(env.egg(SIBLING, false)) });
+        let handle = match env.bodies {
+            Bodies::Goroutines => nest.start("second", false, &env.mark, move || {
+                up.try_send(()).unwrap();
+                shield(|| released.recv()).unwrap();
+                fault()
+            }),
+            Bodies::Coroutines => nest.launch("second", false, &env.mark, async move {
+                up.try_send(()).unwrap();
+                shield_async(released.recv_async()).await.unwrap();
+                fault()
+            }),
+        };
         is_up.recv().unwrap();
         (handle.job(), release)
     });
@@ -227,10 +277,17 @@ fn body<'scope, N: Nest<'scope>>(nest: &'scope N, env: &'scope Env) -> Result<()
     let owned = env.egg(OWNED, case.who == Who::Owned && case.how != How::NotAtAll);
     let (up, is_up) = bounded::<()>(1);
     let (gate, closed_gate) = bounded::<()>(1);
-    let handle = nest.start("first", case.when == When::Before, &env.mark, move || {
-        let _owned = &owned;
-        child(env, &up, &closed_gate)
-    });
+    let lazy = case.when == When::Before;
+    let handle = match env.bodies {
+        Bodies::Goroutines => nest.start("first", lazy, &env.mark, move || {
+            let _owned = &owned;
+            child(env, &up, &closed_gate)
+        }),
+        Bodies::Coroutines => nest.launch("first", lazy, &env.mark, async move {
+            let _owned = &owned;
+            child_async(env, &up, &closed_gate).await
+        }),
+    };
     let job = handle.job();
     let completed = Arc::new(OnceLock::new());
     job.on_completion({
@@ -305,7 +362,7 @@ fn tell_all(failures: Failures<Fault>) -> String {
 }
 
 /// Runs it in the calling task or thread: the log, and what there may be nothing left of.
-fn run(case: Case) -> (Vec<String>, Arc<Tally>, Arc<()>) {
+fn run(case: Case, bodies: Bodies) -> (Vec<String>, Arc<Tally>, Arc<()>) {
     let log = Arc::new(Mutex::new(Vec::new()));
     let handled = Arc::clone(&log);
     let handler = ExceptionHandler::new(move |failure| {
@@ -317,7 +374,7 @@ fn run(case: Case) -> (Vec<String>, Arc<Tally>, Arc<()>) {
         };
         handled.lock().unwrap().push(format!("handler: {}, {how}", failure.name().unwrap_or("-")));
     });
-    let env = Env { case, tally: Arc::default(), mark: Arc::default(), task: throng::job(), log };
+    let env = Env { case, bodies, tally: Arc::default(), mark: Arc::default(), task: throng::job(), log };
     let out = catch_unwind(AssertUnwindSafe(|| {
         handler.scope(|| match case.kind {
             Kind::Scope => scope(|s| body(s, &env)).map_err(|fault| format!("error {}", fault.defused())),
@@ -345,17 +402,26 @@ fn compare(case: &Case, (log, tally, mark): (Vec<String>, Arc<Tally>, Arc<()>), 
     assert_eq!(Arc::strong_count(&mark), 1, "the memory of a task is left: {case:?} on {label}");
 }
 
-#[test]
-fn scope_panic_combinations() {
+fn on_all(bodies: Bodies) {
     on_runtimes(|runtime, label| {
         for case in all_cases() {
-            let outcome = runtime.go(move || run(case)).join().unwrap();
-            compare(&case, outcome, label);
-            // A case has three goroutines, for which a worker makes a few fibers at most; and it takes its stacks by the sixteen.
+            let outcome = runtime.go(move || run(case, bodies)).join().unwrap();
+            compare(&case, outcome, &format!("{bodies:?} on {label}"));
+            // A case has three tasks, for which a worker makes a few fibers at most; and it takes its stacks by the sixteen.
             let metrics = runtime.metrics();
             assert!(metrics.stacks <= 24 * metrics.workers.len(), "{} stacks: {case:?} on {label}", metrics.stacks);
         }
     });
+}
+
+#[test]
+fn scope_panic_combinations() {
+    on_all(Bodies::Goroutines);
+}
+
+#[test]
+fn scope_panic_combinations_of_coroutines() {
+    on_all(Bodies::Coroutines);
 }
 
 /// The same with the scope in a plain thread, its children on the default runtime.
@@ -363,7 +429,9 @@ fn scope_panic_combinations() {
 fn scope_panic_combinations_in_a_thread() {
     watched("a thread", || {
         for case in all_cases().into_iter().filter(|case| case.target != Target::Task) {
-            compare(&case, run(case), "a thread");
+            for bodies in [Bodies::Goroutines, Bodies::Coroutines] {
+                compare(&case, run(case, bodies), &format!("{bodies:?} of a thread"));
+            }
         }
     });
 }

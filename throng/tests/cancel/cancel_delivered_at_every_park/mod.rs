@@ -8,7 +8,7 @@ mod as_it_is_woken;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use throng::{Cancelled, Elapsed, Error, check, is_cancelled, scope, shield, timeout, yield_now};
+use throng::{Cancelled, Elapsed, Error, Outcomes, Scope, ScopedJoinHandle, check, is_cancelled, scope, shield, timeout, yield_now};
 
 use crate::common::runtimes::builder;
 use crate::common::{scaled, watched};
@@ -20,16 +20,43 @@ fn soon() -> Instant {
     in_micros(500)
 }
 
+/// What kind of task makes the call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Caller {
+    Goroutine,
+    /// In the midst of a turn, which parks the fiber under it.
+    Coroutine,
+}
+
+impl Caller {
+    fn start<'scope, R, E: Send + From<Cancelled>>(
+        self,
+        s: &'scope Scope<'scope, '_, E>,
+        f: impl FnOnce() -> R + Send + 'scope,
+    ) -> ScopedJoinHandle<'scope, R::Value>
+    where
+        R: Outcomes<E> + 'scope,
+        R::Value: Send + 'scope,
+    {
+        match self {
+            Caller::Goroutine => s.go(f),
+            Caller::Coroutine => s.launch(async move { f() }),
+        }
+    }
+}
+
 /// Tries each case on one worker, as it is and shaken.
-fn on_one_worker(body: impl Fn(&Case, &Park<'_>) + Sync) {
+fn on_one_worker(body: impl Fn(&Case, &Park<'_>, Caller) + Sync) {
     for case in table() {
-        for shake in [None].into_iter().chain((1..=scaled(2, 8) as u64).map(|own| Some(seed(own)))) {
+        let goroutines = [None].into_iter().chain((1..=scaled(2, 8) as u64).map(|own| Some(seed(own))));
+        let coroutines = [None, Some(seed(1))].map(|shake| (Caller::Coroutine, shake));
+        for (caller, shake) in goroutines.map(|shake| (Caller::Goroutine, shake)).chain(coroutines) {
             // Shaken, who gives way once may be back before anyone else.
             if case.ends == Ends::Turn && shake.is_some() {
                 continue;
             }
-            watched(&format!("{case}, 1 worker, shake({shake:?})"), || {
-                builder(1, shake).build().expect("a runtime").run(|| case.run(|park| body(&case, park)));
+            watched(&format!("{case}, in a {caller:?}, 1 worker, shake({shake:?})"), || {
+                builder(1, shake).build().expect("a runtime").run(|| case.run(|park| body(&case, park, caller)));
             });
         }
     }
@@ -82,12 +109,12 @@ fn holds_of_a_cancelled_task(case: &Case, park: &Park<'_>) {
 
 #[test]
 fn to_a_task_that_was_cancelled_before() {
-    on_one_worker(|case, park| {
+    on_one_worker(|case, park, caller| {
         let (begun, stage, turns) = (AtomicBool::new(false), Stage::default(), AtomicUsize::new(0));
         park.make_it_wait();
         let waits_in_spite = case.heeds == Heeds::None;
         scope(|s| {
-            let task = s.go(|| {
+            let task = caller.start(s, || {
                 begun.store(true, Ordering::SeqCst);
                 while !is_cancelled() {
                     let _ = yield_now();
@@ -124,7 +151,7 @@ fn to_a_task_that_was_cancelled_before() {
 /// A call that need not wait succeeds without a look at the cancellation; but for those that the table says look first.
 #[test]
 fn not_to_a_call_that_need_not_wait() {
-    on_one_worker(|case, park| {
+    on_one_worker(|case, park, caller| {
         let (begun, satisfying) = (AtomicBool::new(false), AtomicBool::new(false));
         if matches!(case.ends, Ends::Never | Ends::Turn) {
             return;
@@ -140,7 +167,7 @@ fn not_to_a_call_that_need_not_wait() {
             });
             // On one worker: it has ended, or waits for the call.
             until(|| satisfying.load(Ordering::SeqCst));
-            let task = s.go(|| {
+            let task = caller.start(s, || {
                 begun.store(true, Ordering::SeqCst);
                 while !is_cancelled() {
                     let _ = yield_now();
@@ -182,7 +209,7 @@ const CANCELLERS: [Canceller; 6] =
     [Canceller::Handle, Canceller::Thread, Canceller::Scope, Canceller::Body, Canceller::Failure, Canceller::Limit];
 
 /// `body` makes its call on `stage`; it is cancelled as soon as that waits.
-fn cancelled_by(canceller: Canceller, stage: &Stage, body: impl Fn() + Sync) {
+fn cancelled_by(canceller: Canceller, caller: Caller, stage: &Stage, body: impl Fn() + Sync) {
     #[derive(PartialEq, Debug)]
     enum Fault {
         Cancelled,
@@ -195,7 +222,7 @@ fn cancelled_by(canceller: Canceller, stage: &Stage, body: impl Fn() + Sync) {
     }
     let result = match canceller {
         Canceller::Handle | Canceller::Thread => scope(|s| {
-            let task = s.go(&body);
+            let task = caller.start(s, &body);
             stage.wait_for_park();
             if canceller == Canceller::Handle {
                 task.cancel();
@@ -206,7 +233,7 @@ fn cancelled_by(canceller: Canceller, stage: &Stage, body: impl Fn() + Sync) {
             Ok(())
         }),
         Canceller::Scope => scope(|s| {
-            s.go(&body);
+            caller.start(s, &body);
             stage.wait_for_park();
             s.cancel();
             Ok(())
@@ -242,18 +269,22 @@ fn cancelled_by(canceller: Canceller, stage: &Stage, body: impl Fn() + Sync) {
 
 #[test]
 fn while_it_waits() {
-    on_one_worker(|case, park| {
+    on_one_worker(|case, park, caller| {
         if case.ends == Ends::AtOnce || case.heeds != Heeds::All {
             return;
         }
         for canceller in CANCELLERS {
+            // Those are the goroutine's own calls.
+            if caller == Caller::Coroutine && !matches!(canceller, Canceller::Handle | Canceller::Thread | Canceller::Scope) {
+                continue;
+            }
             // A turn is over long before.
             if canceller == Canceller::Limit && case.ends == Ends::Turn {
                 continue;
             }
             let stage = Stage::default();
             park.make_it_wait();
-            cancelled_by(canceller, &stage, || {
+            cancelled_by(canceller, caller, &stage, || {
                 assert!(!stage.call(park, far()), "{canceller:?}");
                 holds_of_a_cancelled_task(case, park);
             });
@@ -266,14 +297,14 @@ fn while_it_waits() {
 /// What heeds no cancellation once it waits goes on waiting, and its result is not lost.
 #[test]
 fn not_while_it_must_not_be_interrupted() {
-    on_one_worker(|case, park| {
+    on_one_worker(|case, park, caller| {
         if case.heeds == Heeds::All {
             return;
         }
         let stage = Stage::default();
         park.make_it_wait();
         scope(|s| {
-            let task = s.go(|| {
+            let task = caller.start(s, || {
                 assert!(stage.call(park, far()));
                 holds_of_a_cancelled_task(case, park);
             });
@@ -296,18 +327,18 @@ fn not_while_it_must_not_be_interrupted() {
 /// One of three that wait for the same is cancelled; the one before it and the one behind it wait on, and get what they wait for.
 #[test]
 fn to_the_one_in_the_middle_of_a_queue() {
-    on_one_worker(|case, park| {
+    on_one_worker(|case, park, caller| {
         if case.ends != Ends::Peer || case.heeds != Heeds::All {
             return;
         }
         let [first, middle, last] = [const { Stage::new() }; 3];
         park.make_it_wait();
         scope(|s| {
-            let before = s.go(|| assert!(first.call(park, far())));
+            let before = caller.start(s, || assert!(first.call(park, far())));
             first.wait_for_park();
-            let cancelled = s.go(|| assert!(!middle.call(park, far())));
+            let cancelled = caller.start(s, || assert!(!middle.call(park, far())));
             middle.wait_for_park();
-            let behind = s.go(|| assert!(last.call(park, far())));
+            let behind = caller.start(s, || assert!(last.call(park, far())));
             last.wait_for_park();
             cancelled.cancel();
             cancelled.join().expect("its assertion holds");
@@ -327,7 +358,7 @@ fn to_the_one_in_the_middle_of_a_queue() {
 /// On one worker nothing comes between the two: whichever is first decides.
 #[test]
 fn first_come_first_served() {
-    on_one_worker(|case, park| {
+    on_one_worker(|case, park, caller| {
         if case.ends != Ends::Peer || case.heeds != Heeds::All {
             return;
         }
@@ -335,7 +366,7 @@ fn first_come_first_served() {
             let stage = Stage::default();
             park.make_it_wait();
             scope(|s| {
-                let task = s.go(|| Ok(stage.call(park, far())));
+                let task = caller.start(s, || Ok(stage.call(park, far())));
                 stage.wait_for_park();
                 if satisfied_first {
                     // It waits, so this does not.

@@ -20,6 +20,8 @@
 
 mod channels;
 mod clocks;
+mod core;
+mod futures;
 mod groups;
 mod jobs;
 mod selects;
@@ -195,10 +197,20 @@ impl fmt::Display for Case {
 
 /// All of them.
 pub(crate) fn table() -> Vec<Case> {
-    [channels::cases(), clocks::cases(), groups::cases(), jobs::cases(), selects::cases(), sync::cases(), tasks::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        channels::cases(),
+        clocks::cases(),
+        core::cases(),
+        futures::cases(),
+        groups::cases(),
+        jobs::cases(),
+        selects::cases(),
+        sync::cases(),
+        tasks::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// How far a task has come with its call.

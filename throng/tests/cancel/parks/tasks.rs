@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use throng::{Cancelled, Failures, Runtime, blocking, go, scope, scope_all, supervisor};
+use throng::dispatch::single;
+use throng::{Cancelled, Failures, OnError, Runtime, blocking, go, on, scope, scope_all, supervisor};
 
 use super::{Case, Ends, Heeds, Park};
 use crate::common::{Aviary, Canary};
@@ -11,7 +12,7 @@ use crate::objects::Gate;
 use crate::until;
 
 pub(crate) fn cases() -> Vec<Case> {
-    let mut cases = vec![join(), scoped_join(), blocks(), runs_elsewhere(), runs()];
+    let mut cases = vec![join(), scoped_join(), blocks(), dispatched(), runs_elsewhere(), runs()];
     for kind in [Kind { name: "scope", of }, Kind { name: "scope_all", of: all_of }, Kind { name: "supervisor", of: supervised }] {
         cases.extend([kind.of_none(), kind.waits(1), kind.waits(5)]);
     }
@@ -151,6 +152,22 @@ fn blocks() -> Case {
         run(&Park::new(call).block(|| gate.shut()).satisfy(|| gate.open()).audit(audit));
     });
     case.heeds(Heeds::Before).looks_first()
+}
+
+/// The cancellation is met inside, by the task that runs there.
+fn dispatched() -> Case {
+    let case = Case::new("on", &["on"], |run| {
+        let other = single("other").expect("a thread");
+        let gate = Gate::new();
+        let call = |_| match on(&other, || gate.pass()) {
+            Ok(passed) => passed,
+            Err(OnError::Cancelled) => Err(Cancelled::new()),
+            Err(refused) => panic!("{refused}"),
+        };
+        let audit = |happened| assert_eq!(gate.passed(), happened, "ran and returned");
+        run(&Park::new(call).block(|| gate.shut()).satisfy(|| gate.open()).audit(audit));
+    });
+    case.tidies_up().indirect().looks_first().delegates()
 }
 
 /// The closure may borrow, so its end is waited for whatever comes.
