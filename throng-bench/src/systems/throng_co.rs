@@ -35,7 +35,7 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::IdleMem => |run| enter(run, || idle_mem(run.n)),
         Workload::Timers => |run| measure(run, timers),
         Workload::CancelTree => |run| measure(run, cancel_tree),
-        Workload::DeepTree => return None,
+        Workload::DeepTree | Workload::ComputeMix => return None,
     })
 }
 
