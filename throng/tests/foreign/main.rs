@@ -13,7 +13,6 @@ mod reactor;
 mod tokio_io;
 
 use std::pin::pin;
-use std::task::Poll;
 
 use throng::Sender;
 use throng::future::Wait;
@@ -43,7 +42,7 @@ async fn told<F: Future>(future: F, waits: Sender<()>) -> F::Output {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
         let polled = future.as_mut().poll(cx);
-        if let Poll::Pending = polled {
+        if polled.is_pending() {
             let _ = waits.try_send(());
         }
         polled

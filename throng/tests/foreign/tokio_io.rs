@@ -127,7 +127,8 @@ async fn talk(address: std::net::SocketAddr, seed: u64) -> io::Result<usize> {
         let mut back = vec![0; sent.len()];
         let (mut reads, mut writes) = stream.split();
         let (read, written) = futures::join!(reads.read_exact(&mut back), writes.write_all(&sent));
-        (read?, written?);
+        read?;
+        written?;
         assert_eq!(sent, back);
         total += back.len();
     }
