@@ -23,9 +23,10 @@ pub(crate) mod loom_tests;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomPinned;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-use std::task::Waker;
+use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use crate::lock::{SpinGuard, SpinLock};
 use crate::waiter::{Cause, Ticket};
@@ -44,7 +45,7 @@ struct Node<V> {
     next: Cell<*const Node<V>>,
     ticket: Cell<Option<Ticket>>,
     /// A future's, instead of a ticket.
-    waker: Cell<Option<Waker>>,
+    waker: KeptWaker,
     cause: Cell<u16>,
     queued: Cell<bool>,
     value: UnsafeCell<V>,
@@ -67,17 +68,15 @@ impl<V> WaitQueue<V> {
             // SAFETY: queued, so alive (Q1), and its queue is locked, `self` being inside the lock (Q2).
             let node = unsafe { node.as_ref() };
             self.unlink(node);
-            if let Some(ticket) = node.ticket.get() {
+            let woken = match node.ticket.get() {
                 // SAFETY: the owner cannot have left before taking the lock that we hold (W2).
-                if unsafe { ticket.fire(Cause(node.cause.get())) } {
-                    // SAFETY: claimed: the value is ours until the wake (Q2).
-                    let value = unsafe { &mut *node.value.get() };
-                    return Some((hand_over(value), Woken::Ticket(ticket)));
-                }
-            } else if let Some(waker) = node.waker.take() {
-                // SAFETY: out of the queue, under its lock (Q2).
+                Some(ticket) => unsafe { ticket.fire(Cause(node.cause.get())) }.then(|| Woken::of(Wakes::Ticket(ticket))),
+                None => node.waker.woken(),
+            };
+            if let Some(woken) = woken {
+                // SAFETY: claimed: the value is ours until the wake, or, a future's, while the lock is held (Q2).
                 let value = unsafe { &mut *node.value.get() };
-                return Some((hand_over(value), Woken::Waker(waker)));
+                return Some((hand_over(value), woken));
             }
         }
         None
@@ -85,7 +84,7 @@ impl<V> WaitQueue<V> {
 
     /// Claims all, with `mark` added to their causes, and hands each value to `hand_over`.
     pub(crate) fn claim_all(&mut self, mark: u16, mut hand_over: impl FnMut(&mut V)) -> WokenAll<V> {
-        let mut all = WokenAll { first: ptr::null(), wakers: Vec::new() };
+        let mut all = WokenAll { first: ptr::null(), wakers: ManuallyDrop::new(Vec::new()) };
         let mut last: *const Node<V> = ptr::null();
         while let Some(at) = NonNull::new(self.first.cast_mut()) {
             // SAFETY: as in `claim`.
@@ -182,20 +181,66 @@ impl<V> fmt::Debug for WaitQueue<V> {
     }
 }
 
+/// The waker of an entry that is a future's. (A cell of copies, so that entries that have none need not be dropped with care.)
+struct KeptWaker(Cell<Option<(*const (), &'static RawWakerVTable)>>);
+
+impl KeptWaker {
+    const fn none() -> KeptWaker {
+        KeptWaker(Cell::new(None))
+    }
+
+    fn replace(&self, waker: Waker) -> Option<Waker> {
+        let waker = ManuallyDrop::new(waker);
+        let before = self.take();
+        self.0.set(Some((waker.data(), waker.vtable())));
+        before
+    }
+
+    fn take(&self) -> Option<Waker> {
+        let (data, vtable) = self.0.take()?;
+        // SAFETY: kept by `replace`, which has forgotten it, and taken out once.
+        Some(unsafe { Waker::from_raw(RawWaker::new(data, vtable)) })
+    }
+
+    #[cold]
+    fn woken(&self) -> Option<Woken> {
+        self.take().map(|waker| Woken::of(Wakes::Future(waker)))
+    }
+}
+
 /// A claimed waiter, to be woken after unlocking: dropping this wakes it.
 #[must_use = "drop it after the lock: that is the wake"]
-pub(crate) enum Woken {
+pub(crate) struct Woken(ManuallyDrop<Wakes>);
+
+enum Wakes {
     Ticket(Ticket),
-    Waker(Waker),
+    Future(Waker),
+}
+
+impl Woken {
+    #[inline]
+    fn of(wakes: Wakes) -> Woken {
+        Woken(ManuallyDrop::new(wakes))
+    }
 }
 
 impl Drop for Woken {
     #[inline]
     fn drop(&mut self) {
-        match self {
+        match &*self.0 {
             // SAFETY: made by the claim that fired it, and dropped once.
-            Woken::Ticket(ticket) => unsafe { ticket.wake() },
-            Woken::Waker(waker) => waker.wake_by_ref(),
+            Wakes::Ticket(ticket) => unsafe { ticket.wake() },
+            Wakes::Future(_) => self.wake_future(),
+        }
+    }
+}
+
+impl Woken {
+    #[cold]
+    fn wake_future(&mut self) {
+        // SAFETY: called by the drop, once.
+        if let Wakes::Future(waker) = unsafe { ManuallyDrop::take(&mut self.0) } {
+            waker.wake();
         }
     }
 }
@@ -204,7 +249,8 @@ impl Drop for Woken {
 #[must_use = "drop it after the lock: that is the wake"]
 pub(crate) struct WokenAll<V> {
     first: *const Node<V>,
-    wakers: Vec<Waker>,
+    /// (Dropped by `wake_futures`, if there are any.)
+    wakers: ManuallyDrop<Vec<Waker>>,
 }
 
 impl<V> Drop for WokenAll<V> {
@@ -227,7 +273,7 @@ impl<V> Drop for WokenAll<V> {
 
 #[cold]
 fn wake_futures(wakers: &mut Vec<Waker>) {
-    wakers.drain(..).for_each(Waker::wake);
+    std::mem::take(wakers).into_iter().for_each(Waker::wake);
 }
 
 /// One waiting call's place in a queue: lives in its frame, pinned. (`pub` since those of a `select!` lie in the caller's frame.)
@@ -251,7 +297,7 @@ impl<'a, S, V> Entry<'a, S, V> {
                 previous: Cell::new(ptr::null()),
                 next: Cell::new(ptr::null()),
                 ticket: Cell::new(None),
-                waker: Cell::new(None),
+                waker: KeptWaker::none(),
                 cause: Cell::new(0),
                 queued: Cell::new(false),
                 value: UnsafeCell::new(value),
@@ -289,7 +335,8 @@ impl<'a, S, V> Entry<'a, S, V> {
         // SAFETY: nothing is moved.
         let entry = unsafe { self.get_unchecked_mut() };
         entry.registered = true;
-        entry.node.waker.set(Some(waker));
+        let none = entry.node.waker.replace(waker);
+        debug_assert!(none.is_none());
         (entry.queue)(guard).link_last(&entry.node);
     }
 
@@ -304,7 +351,7 @@ impl<'a, S, V> Entry<'a, S, V> {
         // SAFETY: nothing is moved.
         let entry = unsafe { self.get_unchecked_mut() };
         if entry.node.queued.get() {
-            return (None, entry.node.waker.replace(Some(waker)));
+            return (None, entry.node.waker.replace(waker));
         }
         entry.registered = false;
         (Some(entry.node.cause.get()), Some(waker))
