@@ -432,10 +432,12 @@ impl Worker {
     /// Starts a goroutine on the running fiber, its home from now on, and returns when it has ended; or gives a coroutine a turn.
     #[inline]
     fn start(&self, task: NonNull<Header>) {
-        add(&self.counters().started, 1);
         // SAFETY: taken from a queue, so it is ours to start.
         let header = unsafe { task.as_ref() };
         let first = header.waiter.settle(self.local.home());
+        if first {
+            add(&self.counters().started, 1);
+        }
         header.waiter.fiber().set(Some(self.local.fibers().running()));
         let skip = first && header.is_to_be_skipped();
         self.local.set_current(&header.waiter);
