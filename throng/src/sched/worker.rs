@@ -538,6 +538,9 @@ impl Worker {
     #[inline(always)]
     fn start_plainly(&self, task: NonNull<Header>, header: &Header) -> Started {
         let first = header.waiter.settle(self.local.home());
+        if first {
+            add(&self.counters().started, 1);
+        }
         header.waiter.fiber().set(Some(self.local.fibers().running()));
         let skip = first && header.is_to_be_skipped();
         self.local.set_current(&header.waiter);
