@@ -68,21 +68,19 @@ impl<V> WaitQueue<V> {
             // SAFETY: queued, so alive (Q1), and its queue is locked, `self` being inside the lock (Q2).
             let node = unsafe { node.as_ref() };
             self.unlink(node);
-            let woken = match node.ticket.get() {
-                // SAFETY: the owner cannot have left before taking the lock that we hold (W2).
-                Some(ticket) => unsafe { ticket.fire(Cause(node.cause.get())) }.then(|| Woken::of(Wakes::Ticket(ticket))),
-                None => node.waker.woken(),
-            };
-            if let Some(woken) = woken {
-                // SAFETY: claimed: the value is ours until the wake, or, a future's, while the lock is held (Q2).
+            let Some(ticket) = node.ticket.get() else { return Some(claim_future(node, hand_over)) };
+            // SAFETY: the owner cannot have left before taking the lock that we hold (W2).
+            if unsafe { ticket.fire(Cause(node.cause.get())) } {
+                // SAFETY: claimed: the value is ours until the wake (Q2).
                 let value = unsafe { &mut *node.value.get() };
-                return Some((hand_over(value), woken));
+                return Some((hand_over(value), Woken::of(Wakes::Ticket(ticket))));
             }
         }
         None
     }
 
     /// Claims all, with `mark` added to their causes, and hands each value to `hand_over`.
+    #[inline(always)] // A task that ends claims those who join it: none, as a rule, or one.
     pub(crate) fn claim_all(&mut self, mark: u16, mut hand_over: impl FnMut(&mut V)) -> WokenAll<V> {
         let mut all = WokenAll { first: ptr::null(), wakers: ManuallyDrop::new(Vec::new()) };
         let mut last: *const Node<V> = ptr::null();
@@ -201,11 +199,16 @@ impl KeptWaker {
         // SAFETY: kept by `replace`, which has forgotten it, and taken out once.
         Some(unsafe { Waker::from_raw(RawWaker::new(data, vtable)) })
     }
+}
 
-    #[cold]
-    fn woken(&self) -> Option<Woken> {
-        self.take().map(|waker| Woken::of(Wakes::Future(waker)))
-    }
+/// The entry is a future's, just taken out of its queue, under the lock: nothing else can have ended its wait.
+#[cold]
+#[inline(never)]
+fn claim_future<V, R>(node: &Node<V>, hand_over: impl FnOnce(&mut V) -> R) -> (R, Woken) {
+    let Some(waker) = node.waker.take() else { unreachable!("a queued entry has a ticket or a waker") };
+    // SAFETY: out of the queue, under its lock (Q2).
+    let value = unsafe { &mut *node.value.get() };
+    (hand_over(value), Woken::of(Wakes::Future(waker)))
 }
 
 /// A claimed waiter, to be woken after unlocking: dropping this wakes it.

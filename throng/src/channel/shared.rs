@@ -79,7 +79,7 @@ pub(crate) enum Missed {
 
 impl<T> State<T> {
     /// Sends the item in `item`, if that can be done now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn offer(&mut self, item: &mut Option<T>) -> Offered {
         if self.closed {
             return Offered::Closed;

@@ -96,18 +96,23 @@ impl Worker {
     }
 
     /// There is something to do.
-    #[inline]
+    #[inline(always)]
     pub(super) fn rise(&self) {
         if self.resting.noted.get() {
-            self.resting.noted.set(false);
-            if self.order().is_some() {
-                self.scheduler().search.rises();
-            }
-            self.resting.tidy.set(false);
-            let scheduler = self.scheduler();
-            if scheduler.idle.rise(self.id()) && !scheduler.leave_all_unwatched() {
-                scheduler.wake_one();
-            }
+            self.rise_noted();
+        }
+    }
+
+    #[cold]
+    fn rise_noted(&self) {
+        self.resting.noted.set(false);
+        if self.order().is_some() {
+            self.scheduler().search.rises();
+        }
+        self.resting.tidy.set(false);
+        let scheduler = self.scheduler();
+        if scheduler.idle.rise(self.id()) && !scheduler.leave_all_unwatched() {
+            scheduler.wake_one();
         }
     }
 

@@ -327,8 +327,13 @@ impl Worker {
     }
 
     /// What runs next. Who has given way is queued by then.
-    #[inline]
+    #[inline(always)]
     fn next_task(&self) -> Next {
+        if self.gave_way.get().is_none() { self.choose() } else { self.next_after_giving_way() }
+    }
+
+    #[inline(never)]
+    fn next_after_giving_way(&self) -> Next {
         let next = self.choose();
         if let Some(task) = self.gave_way.take() {
             self.enqueue_woken(task);
@@ -337,6 +342,7 @@ impl Worker {
     }
 
     /// The one place where it is decided what runs next.
+    #[inline(always)]
     fn choose(&self) -> Next {
         if let Some(task) = self.at_once.take() {
             if self.has_spare() {
@@ -451,7 +457,7 @@ impl Worker {
     }
 
     /// Takes a task that has not started, if there would be a fiber left for the loop (F2).
-    #[inline]
+    #[inline(always)]
     fn startable(&self, pop: impl FnOnce() -> Option<Unstarted>) -> Option<Next> {
         if !self.has_spare() {
             self.starved.set(true);

@@ -265,7 +265,7 @@ pub(crate) unsafe fn run(task: NonNull<Header>, skip: bool) -> Ran {
 ///
 /// # Safety
 /// Called once, after `run`.
-#[inline]
+#[inline(always)] // Called from two places, and hot in one of them.
 pub(crate) unsafe fn complete(task: NonNull<Header>, ran: Ran, unlink: Option<impl FnOnce()>) -> bool {
     // SAFETY: the runtime's reference keeps it.
     let header = unsafe { task.as_ref() };
@@ -342,6 +342,7 @@ pub(crate) unsafe fn take<T>(task: NonNull<Header>) -> Outcome<T> {
 ///
 /// # Safety
 /// Called once, by the handle.
+#[inline(always)]
 pub(crate) unsafe fn drop_handle(task: NonNull<Header>, mut taken: bool) {
     // SAFETY: the handle's reference keeps it.
     let header = unsafe { task.as_ref() };
