@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ::throng::channel::{RecvError, SendError, Sender, bounded, rendezvous};
 use ::throng::sync::WaitGroup;
-use ::throng::{Builder, Cancelled, JoinError, Runtime, go, scope, select, sleep, yield_now};
+use ::throng::{Builder, Cancelled, JoinError, Policy, Runtime, go, scope, select, sleep, yield_now};
 
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
 use crate::sys;
@@ -46,8 +46,20 @@ pub(super) fn enter(run: &Run, work: impl FnOnce() -> Result<Measured> + Send) -
 }
 
 fn enter_on(builder: Builder, run: &Run, work: impl FnOnce() -> Result<Measured> + Send) -> Result<Measured> {
-    let runtime = builder.workers(run.workers.get()).build().map_err(BenchError::failed)?;
-    runtime.run(work)
+    let builder = builder.workers(run.workers.get()).policy(policy()?);
+    // One worker is to mean one thread.
+    let builder = if run.workers.get() == 1 { builder.max_spare_workers(0) } else { builder };
+    builder.build().map_err(BenchError::failed)?.run(work)
+}
+
+/// The policy that the environment asks for, to compare it with throng's own.
+fn policy() -> Result<Policy> {
+    match std::env::var("POLICY").as_deref() {
+        Err(_) | Ok("throng") => Ok(Policy::throng()),
+        Ok("go") => Ok(Policy::go()),
+        Ok("kotlin") => Ok(Policy::kotlin()),
+        Ok(other) => Err(BenchError::failed(format!("POLICY is '{other}'; there are throng, go and kotlin"))),
+    }
 }
 
 pub(super) fn measure(run: &Run, body: fn(u64) -> Result<Measured>) -> Result<Measured> {

@@ -15,6 +15,8 @@ use super::{Dispatcher, Kind, Runnable};
 /// For threads that have a loop of their own, or on which something has to be done: a user interface's, the main one. Tasks get there by its [`dispatcher`](EventLoop::dispatcher), and run when the thread calls
 /// [`run_pending`](EventLoop::run_pending) or [`run`](EventLoop::run). They are called: what parks in them parks the thread, so a goroutine there should be short, and a coroutine should `await`.
 ///
+/// [`on`](crate::on) its dispatcher, called by the thread itself, runs the closure at once; whatever else that thread waits for of its own tasks, outside of `run`, it waits for in vain.
+///
 /// Dropping it closes it: what is queued is cancelled, what comes later refused.
 ///
 /// Kotlin's `Dispatchers.Main`, tokio's `LocalSet` (whose futures need not be `Send`; these do).
@@ -88,7 +90,7 @@ impl EventLoop {
     pub fn with_notify(notify: impl Fn() + Send + Sync + 'static) -> EventLoop {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), notify: Box::new(notify) });
         let queue = Arc::clone(&shared);
-        let external = External::new(move |runnable| queue.submit(runnable), true);
+        let external = External::new(move |runnable| queue.submit(runnable), Some(std::thread::current().id()));
         EventLoop { shared, dispatcher: Dispatcher(Kind::External(external)), _here: PhantomData }
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use super::{Dispatcher, Kind};
 use crate::home::local::{self, Caller, Local};
@@ -18,8 +19,8 @@ pub(crate) struct External {
     schedule: Schedule,
     /// Takes what is to be run.
     submit: Box<dyn Fn(Runnable) + Send + Sync>,
-    /// Whether whole goroutines may run there.
-    goroutines: bool,
+    /// The thread that runs everything, if it is one: whole goroutines may run there, too.
+    thread: Option<ThreadId>,
     outside: Outside,
 }
 
@@ -37,8 +38,8 @@ pub struct Runnable {
 unsafe impl Send for Runnable {}
 
 impl External {
-    pub(super) fn new(submit: impl Fn(Runnable) + Send + Sync + 'static, goroutines: bool) -> Arc<External> {
-        Arc::new(External { schedule: Schedule { queue }, submit: Box::new(submit), goroutines, outside: Outside::new() })
+    pub(super) fn new(submit: impl Fn(Runnable) + Send + Sync + 'static, thread: Option<ThreadId>) -> Arc<External> {
+        Arc::new(External { schedule: Schedule { queue }, submit: Box::new(submit), thread, outside: Outside::new() })
     }
 
     pub(super) fn schedule(self: &Arc<Self>) -> NonNull<Schedule> {
@@ -47,7 +48,12 @@ impl External {
     }
 
     pub(crate) fn takes_goroutines(&self) -> bool {
-        self.goroutines
+        self.thread.is_some()
+    }
+
+    /// Whether it is the calling thread that runs its tasks: then nobody else will.
+    pub(super) fn is_this_thread(&self) -> bool {
+        self.thread == Some(std::thread::current().id())
     }
 
     pub(crate) fn outside(&self) -> &Outside {
@@ -81,7 +87,7 @@ impl Dispatcher {
     /// ```
     #[must_use]
     pub fn from_executor(submit: impl Fn(Runnable) + Send + Sync + 'static) -> Dispatcher {
-        Dispatcher(Kind::External(External::new(submit, false)))
+        Dispatcher(Kind::External(External::new(submit, None)))
     }
 }
 
@@ -174,7 +180,7 @@ impl External {
 
 impl fmt::Debug for External {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("External").field("goroutines", &self.goroutines).field("outside", &self.outside).finish_non_exhaustive()
+        f.debug_struct("External").field("thread", &self.thread).field("outside", &self.outside).finish_non_exhaustive()
     }
 }
 

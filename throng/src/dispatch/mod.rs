@@ -36,7 +36,7 @@ use external::External;
 pub use external::Runnable;
 use view::View;
 
-use crate::context::{Context, ContextLocal, inherited};
+use crate::context::{Context, ContextLocal, inherited, within};
 use crate::rt;
 use crate::sched::{Scheduler, on_worker};
 use crate::task::Schedule;
@@ -267,6 +267,14 @@ impl Dispatcher {
         match &self.0 {
             Kind::View(view) => Some(view.permits()),
             Kind::Pool(_) | Kind::External(_) => None,
+        }
+    }
+
+    /// Runs `f` as if it had been sent there, if it is the calling thread that would run it and waits for nothing else to do so.
+    pub(crate) fn call_here<T>(&self, f: impl FnOnce() -> T) -> Result<T, impl FnOnce() -> T> {
+        match self.target() {
+            Target::External(external) if external.is_this_thread() => Ok(within(self.set_in(&inherited()), f)),
+            _ => Err(f),
         }
     }
 

@@ -66,8 +66,12 @@ impl Worker {
     #[inline]
     pub(super) fn enqueue_woken(&self, task: NonNull<Header>) {
         if let Some(order) = self.order() {
-            self.put(order, task);
-        } else if self.peer().woken.push(Unstarted(task)) {
+            return self.put(order, task);
+        }
+        let woken = &self.peer().woken;
+        // Between two tasks, as when an alarm rings, this worker comes for it itself. A task that runs may take its time.
+        let unwatched = if self.local().is_thread() { woken.push_own(Unstarted(task)) } else { woken.push(Unstarted(task)) };
+        if unwatched {
             self.scheduler().wake_one();
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `worker.rs` | a thread that runs goroutines: the loop, the switch, the order in which tasks run |
+//! | `worker.rs` | a thread that runs goroutines: the loop, the switch |
+//! | `next.rs`, `start.rs` | what runs next; starting it |
 //! | `fibers.rs` | its fibers, and the trunk that resumes them |
 //! | `intake.rs` | how new goroutines come to a worker |
 //! | `slots.rs` | the workers' threads: given at the beginning or when one more is wanted |
@@ -30,6 +31,7 @@ mod idle;
 mod intake;
 mod line;
 mod monitor;
+mod next;
 mod order;
 #[cfg(test)]
 mod order_tests;
@@ -41,6 +43,7 @@ mod search;
 mod slot;
 mod slots;
 mod stall;
+mod start;
 mod worker;
 
 use std::fmt;

@@ -82,6 +82,17 @@ impl<T> Queue<T> {
         tasks.claim_wake()
     }
 
+    /// `push`, by an owner who will take it out at once if it is the only one: then nobody need be woken for it, and the next push finds the queue unwatched as this one did.
+    #[must_use]
+    pub(crate) fn push_own(&self, task: T) -> bool {
+        let mut tasks = self.tasks.lock();
+        let only = tasks.ring.is_empty();
+        tasks.ring.push_back(task);
+        tasks.pushed += 1;
+        self.note_len(&tasks);
+        !only && tasks.claim_wake()
+    }
+
     /// Adds stolen tasks, oldest first. They may be taken by the next thief at once.
     pub(crate) fn push_stolen(&self, stolen: impl Iterator<Item = T>) {
         let mut tasks = self.tasks.lock();
@@ -294,6 +305,18 @@ mod tests {
         assert_eq!(queue.pop_newest(), Some((12, None)));
         let _ = queue.push(20);
         assert!(steal(&queue, true).is_empty());
+    }
+
+    #[test]
+    fn the_only_task_of_an_owner_wakes_nobody() {
+        let queue = Queue::new();
+        assert!(!queue.push_own(1), "the owner takes it");
+        assert!(queue.push_own(2), "one that is left over");
+        assert!(!queue.push_own(3), "somebody is on the way");
+        (0..3).for_each(|_| _ = queue.pop_oldest());
+        assert!(queue.leave_unwatched());
+        assert!(!queue.push_own(4));
+        assert!(queue.push(5), "still unwatched");
     }
 
     #[test]

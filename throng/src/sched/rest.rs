@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::add;
 use super::idle::Rest;
 use super::queue::{AGE, Look};
 use super::slots::Begin;
 use super::worker::Worker;
+use super::{Unstarted, add};
 use crate::home::Woken;
 use crate::rng;
 use crate::shim::{SPINS, spin_loop};
@@ -198,5 +198,30 @@ impl Worker {
         }
         self.resting.quiet.set(if quiet { self.resting.quiet.get() + 1 } else { 0 });
         false
+    }
+
+    /// Takes tasks from another worker's queue into ours.
+    pub(super) fn steal_from(&self, id: usize, aged_only: bool) -> bool {
+        let peer = &self.scheduler.peers[id];
+        self.with_loot(|loot| {
+            peer.queue.steal(loot, aged_only);
+            let fresh = loot.len();
+            if fresh > 0 {
+                self.peer().queue.push_stolen(loot.drain(..));
+            }
+            peer.woken.steal(loot, aged_only);
+            let woken = loot.len();
+            if woken > 0 {
+                self.peer().woken.push_stolen(loot.drain(..));
+            }
+            add(&self.counters().stolen, (fresh + woken) as u64);
+            fresh + woken > 0
+        })
+    }
+
+    /// Where stolen tasks are kept between two queues.
+    pub(super) fn with_loot<R>(&self, f: impl FnOnce(&mut Vec<Unstarted>) -> R) -> R {
+        // SAFETY: F1, and no `f` comes back here.
+        f(unsafe { &mut *self.loot.get() })
     }
 }

@@ -50,6 +50,10 @@ pub fn on<T: Send>(dispatcher: &Dispatcher, f: impl FnOnce() -> T + Send) -> Res
     if dispatcher.is_here() {
         return Ok(f());
     }
+    let f = match dispatcher.call_here(f) {
+        Ok(value) => return Ok(value),
+        Err(f) => f,
+    };
     local::with(|local| {
         let children = Children::of_scope(local, begin(local)?, site);
         let mut options = Options::default();

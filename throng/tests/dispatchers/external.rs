@@ -213,6 +213,26 @@ fn a_thread_of_ones_own() {
     });
 }
 
+/// What the thread itself sends to itself it does at once: nobody else would.
+#[test]
+fn a_thread_that_sends_to_itself() {
+    watched("event loop", || {
+        let event_loop = EventLoop::new();
+        let d = event_loop.dispatcher();
+        let mut called = 0;
+        let inside = on(&d, || {
+            called += 1;
+            // What is started in there is sent there, too, and runs later.
+            let later = launch(async { std::thread::current().id() });
+            (Dispatcher::current(), on(&d, || 5).unwrap(), later)
+        });
+        let (current, five, later) = inside.unwrap();
+        assert_eq!((current, five, called), (Some(d), 5, 1));
+        assert_eq!(event_loop.run_pending(), 1);
+        assert_eq!(later.join().unwrap(), std::thread::current().id());
+    });
+}
+
 /// A loop of the user's that is told when there is something to run; and one that goes away with tasks on it.
 #[test]
 fn a_loop_of_ones_own() {
