@@ -73,7 +73,13 @@ where
         let future = unsafe { Pin::new_unchecked(future) };
         polled = match catch_unwind(AssertUnwindSafe(|| future.poll(&mut Context::from_waker(&waker)))) {
             Ok(Poll::Ready(value)) => Ok(Some(value)),
-            Ok(Poll::Pending) if !cancelled || task.kind.is_shielded() => return Ran::Pending,
+            Ok(Poll::Pending) if !cancelled || task.kind.is_shielded() => {
+                // One that came while the turn was parked has ended that wait, and woken nobody.
+                if !cancelled && task.header.waiter.is_task_cancelled() {
+                    task.kind.wake_itself();
+                }
+                return Ran::Pending;
+            }
             Ok(Poll::Pending) => Ok(None),
             Err(payload) => Err(payload),
         };

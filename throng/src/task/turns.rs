@@ -116,6 +116,13 @@ impl Turns {
         self.schedule.take_gives_way() || self.word.pause()
     }
 
+    /// Its turn is to be followed by another one.
+    #[cold]
+    pub(super) fn wake_itself(&self) {
+        let idle = self.word.notify();
+        debug_assert!(!idle, "it has the turn");
+    }
+
     /// Whether a part of it is shielded.
     pub(super) fn is_shielded(&self) -> bool {
         // Relaxed: changed by its own turns; a part that has moved elsewhere says so when it likes.

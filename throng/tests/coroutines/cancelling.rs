@@ -106,6 +106,28 @@ fn others_are_cut_off() {
     assert_eq!(aviary.alive(), 0);
 }
 
+/// Cancelled while it is parked in the middle of a turn, and then waiting for what knows nothing of that: it is cut off all the same.
+#[test]
+fn cancelled_in_a_park_and_cut_off_later() {
+    on_runtimes(|runtime, label| {
+        runtime.run(|| {
+            for _ in 0..scaled(5, 50) {
+                let (started, has_started) = rendezvous();
+                let handle = launch(async move {
+                    started.send(()).unwrap();
+                    let met = throng::sleep(LONG); // parks, in the turn
+                    assert_eq!(met, Err(Cancelled::new()));
+                    pending::<()>().await;
+                });
+                has_started.recv().unwrap();
+                yield_now().unwrap();
+                handle.cancel();
+                assert!(matches!(handle.join(), Err(JoinError::TaskCancelled(_))), "{label}");
+            }
+        });
+    });
+}
+
 /// A shield holds: for our futures, and against being cut off, also where only a part of the future is shielded.
 #[test]
 fn shields() {
