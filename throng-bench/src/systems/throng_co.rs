@@ -3,6 +3,8 @@
 //! They hang where the goroutines do, in scopes or on their own. Whoever opens a scope is a goroutine; everything that it starts is a coroutine and waits by `await`. What is
 //! selected from is raced: a receive that loses is dropped, and loses nothing. Scopes within scopes (`deep_tree`) are a goroutine's.
 
+mod mix;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -35,7 +37,8 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::IdleMem => |run| enter(run, || idle_mem(run.n)),
         Workload::Timers => |run| measure(run, timers),
         Workload::CancelTree => |run| measure(run, cancel_tree),
-        Workload::DeepTree | Workload::ComputeMix => return None,
+        Workload::ComputeMix => |run| measure(run, mix::compute_mix),
+        Workload::DeepTree => return None,
     })
 }
 
