@@ -54,7 +54,7 @@ fn verdict(of: Result<bool, JoinError>) -> bool {
 fn wherever_they_are() {
     on(&ALL_KINDS, |_, case, park, dice| {
         let mut outcomes = [0; 2];
-        for _ in 0..scaled(40, 400) {
+        for _ in 0..scaled(40, 200) {
             outcomes[usize::from(!once(case, park, dice))] += 1;
         }
         outcomes
@@ -208,7 +208,7 @@ fn on_other_workers() {
         // One of the workers is ours. The canceller and the peer share one if there are only two.
         let others = (runtime.metrics().workers.len() - 1).min(2);
         let mut outcomes = [0; 2];
-        let stages: Vec<Stage> = (0..scaled(40, 600)).map(|_| Stage::new()).collect();
+        let stages: Vec<Stage> = (0..scaled(40, 300)).map(|_| Stage::new()).collect();
         scope(|s| {
             let rounds = Arc::new(Rounds::new());
             let (canceller, peer) = (Arc::clone(&rounds), Arc::clone(&rounds));
