@@ -21,8 +21,12 @@ const FRESH_EVERY: u64 = 16;
 const FRESH_BURST: u32 = 4;
 /// Every so many turns and parks the oldest submission from outside goes first (Go's 1/61).
 pub(super) const GLOBAL_EVERY: u64 = 61;
-/// Every so many turns and parks alarms are rung and the scheduler's state is looked at.
+/// Every so many turns and parks the scheduler's state is looked at.
 const TEND_EVERY: u64 = 64;
+/// The same where alarms are set, which are rung then: a turn may take a millisecond, and nobody's clock should be late by more than a few of these.
+const RING_EVERY: u64 = 8;
+/// So many turns of coroutines that have been woken come in a row before something new is started, while there are some: as many as parks that go straight to the next goroutine.
+const WOKEN_BURST: u32 = 16;
 
 impl Worker {
     /// What runs next. Who has given way is queued by then.
@@ -64,7 +68,7 @@ impl Worker {
         // Mail first: a nudge says that there is something to see, and is not sent again before it has been read.
         self.local.read_mail();
         if turns >= self.next_tend.get() || self.idle_or_closing() {
-            self.next_tend.set(turns + TEND_EVERY);
+            self.next_tend.set(turns + if self.local.has_alarms() { RING_EVERY } else { TEND_EVERY });
             self.tend();
         }
         let queue = &self.peer().queue;
@@ -131,7 +135,13 @@ impl Worker {
         if self.has_no_woken() {
             return None;
         }
-        self.burst.set(FRESH_BURST);
+        let in_a_row = self.woken_in_a_row.get() + 1;
+        if in_a_row >= WOKEN_BURST {
+            self.woken_in_a_row.set(0);
+            self.burst.set(FRESH_BURST);
+        } else {
+            self.woken_in_a_row.set(in_a_row);
+        }
         self.startable(|| match self.gave_way.take() {
             Some(task) => Some(self.rotate_woken(task)),
             None => self.peer().woken.pop_oldest(),

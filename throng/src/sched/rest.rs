@@ -13,6 +13,9 @@ use crate::home::Woken;
 use crate::rng;
 use crate::shim::{SPINS, spin_loop};
 
+/// From so many on coroutines that have been woken are shared, though none of them waits for long: where all give way in turn, none ever does. (Pairs that talk are fewer.)
+const LADEN: usize = 16;
+
 /// How long the watcher naps between two looks.
 const NAP: Duration = Duration::from_micros(50);
 
@@ -31,6 +34,8 @@ pub(super) struct Seen {
     pushed: u64,
     ticks: u64,
     since: Option<Instant>,
+    /// So many coroutines have been woken there, at each look since then, that they are shared.
+    laden: Option<Instant>,
 }
 
 /// The state of resting.
@@ -186,9 +191,12 @@ impl Worker {
                 seen.ticks = ticks;
                 seen.since = Some(now);
             }
+            seen.laden = if woken.len < LADEN { None } else { seen.laden.or(Some(now)) };
+            let laden = seen.laden.is_some_and(|since| now.saturating_duration_since(since) >= AGE);
             self.resting.seen[id].set(seen);
+            let aged_only = !stuck && !self.steals_at_once();
             let take = || match self.order() {
-                None => self.steal_from(id, !stuck && !self.steals_at_once()),
+                None => self.steal_from(id, aged_only, aged_only && !laden),
                 Some(order) => self.steal_by_policy(order, id, true),
             };
             if look.len > 0 && take() {
@@ -200,16 +208,16 @@ impl Worker {
         false
     }
 
-    /// Takes tasks from another worker's queue into ours.
-    pub(super) fn steal_from(&self, id: usize, aged_only: bool) -> bool {
+    /// Takes tasks from another worker's queues into ours: of each, if so wished, only such as have aged.
+    fn steal_from(&self, id: usize, fresh_aged: bool, woken_aged: bool) -> bool {
         let peer = &self.scheduler.peers[id];
         self.with_loot(|loot| {
-            peer.queue.steal(loot, aged_only);
+            peer.queue.steal(loot, fresh_aged);
             let fresh = loot.len();
             if fresh > 0 {
                 self.peer().queue.push_stolen(loot.drain(..));
             }
-            peer.woken.steal(loot, aged_only);
+            peer.woken.steal(loot, woken_aged);
             let woken = loot.len();
             if woken > 0 {
                 self.peer().woken.push_stolen(loot.drain(..));

@@ -66,6 +66,8 @@ pub(crate) struct Worker {
     pub(super) ready_first: Cell<bool>,
     /// How many may still be started before the next that is ready.
     pub(super) burst: Cell<u32>,
+    /// Turns of coroutines since something new could be started.
+    pub(super) woken_in_a_row: Cell<u32>,
     /// A goroutine that was ready has had its turn: the next is a coroutine's.
     pub(super) woken_first: Cell<bool>,
     /// The coroutine whose turn has just ended and who is to have another one: on its way into `woken`, which it enters as the next one leaves it. Nobody else sees it
@@ -133,6 +135,7 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: B
         ready_first: Cell::new(false),
         burst: Cell::new(0),
         woken_first: Cell::new(false),
+        woken_in_a_row: Cell::new(0),
         gave_way: Cell::new(None),
         exiting: Cell::new(false),
         starved: Cell::new(false),

@@ -302,6 +302,34 @@ fn shutdown_ends_coroutines() {
     assert_eq!(aviary.alive(), 0);
 }
 
+/// Coroutines that do nothing but give way to each other are shared among the workers, though none of them waits for long.
+#[test]
+fn those_that_give_way_are_shared() {
+    on_runtime(2, None, &mut |runtime, label| {
+        let threads = std::sync::Mutex::new(std::collections::HashSet::new());
+        runtime.run(|| {
+            scope(|s| {
+                for _ in 0..100 {
+                    let threads = &threads;
+                    // Until they have been seen on both workers.
+                    s.launch(async move {
+                        loop {
+                            threads.lock().unwrap().insert(std::thread::current().id());
+                            if threads.lock().unwrap().len() == 2 {
+                                return Ok::<_, Cancelled>(());
+                            }
+                            yield_now_async().await?;
+                        }
+                    });
+                }
+                Ok::<_, Cancelled>(())
+            })
+            .unwrap();
+        });
+        assert_eq!(threads.into_inner().unwrap().len(), 2, "{label}");
+    });
+}
+
 /// A future that is always ready does not keep its worker to itself.
 #[test]
 fn an_always_ready_future_gives_way() {
