@@ -43,7 +43,8 @@ fn on_each(workers: &[usize], body: impl Fn(&Runtime)) {
 }
 
 fn sum(metrics: &Metrics, of: impl Fn(&throng::WorkerMetrics) -> u64) -> u64 {
-    metrics.workers.iter().map(of).sum()
+    // (A machine that is busy with other things may bring a spare worker.)
+    metrics.workers.iter().chain(&metrics.spare_workers).map(of).sum()
 }
 
 /// Trees of tasks, each of which runs once.
