@@ -418,7 +418,10 @@ fn a_goroutine_waits_for_a_future_of_many_turns() {
 #[test]
 fn a_task_is_counted_as_started_once() {
     on_runtimes(|runtime, label| {
-        let started = || runtime.metrics().workers.iter().map(|worker| worker.started).sum::<u64>();
+        let started = || {
+            let metrics = runtime.metrics();
+            metrics.workers.iter().chain(&metrics.spare_workers).map(|worker| worker.started).sum::<u64>()
+        };
         let turns = runtime.launch(async {
             for _ in 0..100 {
                 yield_now_async().await.unwrap();

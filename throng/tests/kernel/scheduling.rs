@@ -96,8 +96,12 @@ fn stealing() {
             });
             assert_eq!(ran.into_inner(), 10_000);
             let metrics = runtime.metrics();
-            assert!(metrics.workers.iter().map(|worker| worker.stolen).sum::<u64>() > 0, "{metrics:?}");
-            assert_eq!(metrics.workers.iter().map(|worker| worker.started).sum::<u64>(), 10_001, "{metrics:?}");
+            assert!(metrics.workers.iter().chain(&metrics.spare_workers).map(|worker| worker.stolen).sum::<u64>() > 0, "{metrics:?}");
+            assert_eq!(
+                metrics.workers.iter().chain(&metrics.spare_workers).map(|worker| worker.started).sum::<u64>(),
+                10_001,
+                "{metrics:?}"
+            );
         });
     }
 }
