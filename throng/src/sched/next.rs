@@ -24,7 +24,7 @@ pub(super) const GLOBAL_EVERY: u64 = 61;
 /// Every so many turns and parks the scheduler's state is looked at.
 const TEND_EVERY: u64 = 64;
 /// The same where alarms are set, which are rung then: a turn may take a millisecond, and nobody's clock should be late by more than a few of these.
-const RING_EVERY: u64 = 8;
+const RING_EVERY: u64 = 4;
 /// So many turns of coroutines that have been woken come in a row before something new is started, while there are some: as many as parks that go straight to the next goroutine.
 const WOKEN_BURST: u32 = 16;
 
