@@ -265,11 +265,6 @@ impl Builder {
         self
     }
 
-    pub(crate) fn grows(mut self, elastic: bool) -> Builder {
-        self.plan.elastic = elastic;
-        self
-    }
-
     /// How many threads run goroutines. Zero, the default: as many as the process may use cores.
     pub fn workers(mut self, workers: usize) -> Builder {
         self.plan.workers = workers;
@@ -316,10 +311,10 @@ impl Builder {
         self
     }
 
-    /// A pool that begins with one worker and gets another, up to `workers`, whenever work comes up while none rests. For the dispatchers above.
+    /// Whether it begins with one worker and gets another, up to `workers`, whenever work comes up while none rests: for dispatchers, which have this in the open.
     #[doc(hidden)]
-    pub fn elastic(mut self) -> Builder {
-        self.plan.elastic = true;
+    pub fn elastic(mut self, elastic: bool) -> Builder {
+        self.plan.elastic = elastic;
         self
     }
 

@@ -48,7 +48,7 @@ impl DispatcherBuilder {
     /// Whether it begins with one thread and gets another, up to [`workers`](DispatcherBuilder::workers), whenever a task comes while none rests: for tasks that block their threads.
     /// Nobody is reported there for keeping a thread ([`Builder::report_stalls_after`](crate::Builder::report_stalls_after)).
     pub fn elastic(mut self, elastic: bool) -> DispatcherBuilder {
-        self.runtime = self.runtime.grows(elastic);
+        self.runtime = self.runtime.elastic(elastic);
         if elastic {
             self.runtime = self.runtime.report_stalls_after(Duration::MAX);
         }

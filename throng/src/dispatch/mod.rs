@@ -111,7 +111,7 @@ pub(crate) enum Target<'a> {
     External(&'a External),
 }
 
-/// The dispatcher of a task that was given one, or has inherited it; `Some(None)`: none, whatever was inherited before.
+/// The dispatcher of a task that was given one, or has inherited it. Set to `None`: that of its runtime, whatever was inherited before.
 static DISPATCHER: ContextLocal<Option<Dispatcher>> = ContextLocal::new();
 /// That of the runtime which a dispatched task came from.
 static RUNTIME: ContextLocal<Dispatcher> = ContextLocal::new();
@@ -211,8 +211,8 @@ impl Dispatcher {
 
     /// Refuses new tasks from now on, and cancels those it has; its threads end when these have ended. Never parks.
     ///
-    /// A task that was refused is an error of its start ([`SpawnError::is_shut_down`](crate::SpawnError::is_shut_down)). Only for pools made by [`single`] or a builder, and for an [`EventLoop`]'s; the default
-    /// dispatcher ends with its runtime, [`io`](io()) never, another executor when that pleases, and a view is closed with what it is a view of.
+    /// A task that was refused is an error of its start ([`SpawnError::is_shut_down`](crate::SpawnError::is_shut_down)). For pools made by [`single`] or a builder, an [`EventLoop`]'s, and another
+    /// executor's, whose threads it leaves alone. No effect on the default dispatcher, which ends with its runtime, on [`io`](io()), which never does, and on a view, which is closed with what it is a view of.
     pub fn close(&self) {
         match &self.0 {
             Kind::Pool(pool) if pool.owned => pool.scheduler.close(),

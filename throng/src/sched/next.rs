@@ -1,8 +1,8 @@
 //! What runs next on a worker: the one place where order and fairness are decided.
 //!
-//! **Order**: goroutines that are ready, first come first served, and coroutines that have been woken, likewise, in turn; after each of them up to [`FRESH_BURST`] that have not started, the newest
-//! first, and all of those when nothing else is there; then submissions from outside. Against starvation: every [`FRESH_EVERY`]th turn the oldest that has not started goes first, and likewise after a
-//! `yield_now`; every [`GLOBAL_EVERY`]th the oldest submission.
+//! **Order**: goroutines that are ready and coroutines that have been woken, in turn, each kind first come first served; between them some that have not started, the newest first: up to [`FRESH_BURST`]
+//! after each ready goroutine, and after [`WOKEN_BURST`] turns of coroutines in a row. When there is nothing else, all of those; then submissions from outside. Against starvation: every
+//! [`FRESH_EVERY`]th turn the oldest that has not started goes first, and likewise after a `yield_now`; every [`GLOBAL_EVERY`]th the oldest submission.
 //!
 //! Other orders are those of policies (`by_policy.rs`).
 

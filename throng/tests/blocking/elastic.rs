@@ -9,7 +9,7 @@ use crate::common::{scaled, watched};
 use crate::gate::Gate;
 
 fn pool(workers: usize) -> Runtime {
-    Runtime::builder().workers(workers).stack_size(64 << 10).elastic().build().expect("a pool")
+    Runtime::builder().workers(workers).stack_size(64 << 10).elastic(true).build().expect("a pool")
 }
 
 #[test]

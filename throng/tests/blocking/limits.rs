@@ -42,7 +42,7 @@ fn child_elastic_pool_without_threads() {
         return;
     }
     watched("child", || {
-        let pool = Runtime::builder().workers(8).stack_size(64 << 10).elastic().build().unwrap();
+        let pool = Runtime::builder().workers(8).stack_size(64 << 10).elastic(true).build().unwrap();
         no_more_threads();
         // On the one thread there is.
         let done = Arc::new(AtomicUsize::new(0));
