@@ -37,7 +37,8 @@ const CACHE_LINE: usize = 64;
 /// 16 colours of one line take 960 bytes at most, so that a shallow goroutine still fits in the one page at its top.
 const COLOURS: usize = 16;
 
-const FIRST_CHUNK: usize = 64;
+/// How many stacks the first chunk holds; the others hold twice as many as the one before, up to the last size.
+pub(super) const FIRST_CHUNK: usize = 64;
 const LAST_CHUNK: usize = 16_384;
 /// No chunk reserves more address space than this, unless a single stack does.
 const CHUNK_BYTES: usize = if usize::BITS >= 64 { 16 << 30 } else { 64 << 20 };
