@@ -89,7 +89,7 @@ unsafe impl Send for Unstarted {}
 #[repr(C)]
 pub(crate) struct Scheduler {
     schedule: Schedule,
-    peers: Box<[Peer]>,
+    peers: Box<[Arc<Peer>]>,
     /// Submissions from outside.
     global: Queue<Unstarted>,
     idle: Box<Idle>,
@@ -206,13 +206,15 @@ impl Scheduler {
         let slab = Slab::new(plan.stack_size)?;
         let (slots, core, first) = plan.slots();
         let homes: Vec<_> = (0..slots).map(|_| pool::take()).collect();
-        let peer = |&home: &&'static Home| Peer {
-            home,
-            queue: Queue::new(),
-            woken: Queue::new(),
-            exit: Exit(Message::new()),
-            counters: Counters::default(),
-            by_policy: Counts::default(),
+        let peer = |&home: &&'static Home| {
+            Arc::new(Peer {
+                home,
+                queue: Queue::new(),
+                woken: Queue::new(),
+                exit: Exit(Message::new()),
+                counters: Counters::default(),
+                by_policy: Counts::default(),
+            })
         };
         let scheduler = Arc::new_cyclic(|this| Scheduler {
             schedule: Schedule { queue: intake::queue },
@@ -301,12 +303,12 @@ impl Scheduler {
 
     pub(crate) fn metrics(&self) -> Metrics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let of = |Peer { counters, by_policy, .. }: &Peer| WorkerMetrics {
-            started: read(&counters.started),
-            stolen: read(&counters.stolen),
-            parked: read(&counters.parked),
-            sleeps: read(&counters.sleeps) + read(&counters.naps),
-            policy: by_policy.read(),
+        let of = |peer: &Arc<Peer>| WorkerMetrics {
+            started: read(&peer.counters.started),
+            stolen: read(&peer.counters.stolen),
+            parked: read(&peer.counters.parked),
+            sleeps: read(&peer.counters.sleeps) + read(&peer.counters.naps),
+            policy: peer.by_policy.read(),
         };
         let started = &self.peers[..self.idle.started()];
         let (workers, spare) = started.split_at(self.core.min(started.len()));

@@ -21,10 +21,9 @@ const FRESH_EVERY: u64 = 16;
 const FRESH_BURST: u32 = 4;
 /// Every so many turns and parks the oldest submission from outside goes first (Go's 1/61).
 pub(super) const GLOBAL_EVERY: u64 = 61;
-/// Every so many turns and parks the scheduler's state is looked at.
-const TEND_EVERY: u64 = 64;
-/// The same where alarms are set, which are rung then: a turn may take a millisecond, and nobody's clock should be late by more than a few of these.
-const RING_EVERY: u64 = 4;
+/// Every so many turns and parks alarms that are due are rung, and the scheduler's state is looked at: a turn may take a millisecond, and nobody's clock should be late by more
+/// than a few of these.
+const TEND_EVERY: u64 = 4;
 /// So many turns of coroutines that have been woken come in a row before something new is started, while there are some: as many as parks that go straight to the next goroutine.
 const WOKEN_BURST: u32 = 16;
 
@@ -67,8 +66,8 @@ impl Worker {
         let turns = self.count_turn();
         // Mail first: a nudge says that there is something to see, and is not sent again before it has been read.
         self.local.read_mail();
-        if turns >= self.next_tend.get() || self.idle_or_closing() {
-            self.next_tend.set(turns + if self.local.has_alarms() { RING_EVERY } else { TEND_EVERY });
+        if turns >= self.next_tend.get() || self.local.has_alarms() && self.is_idle() {
+            self.next_tend.set(turns + TEND_EVERY);
             self.tend();
         }
         let queue = &self.peer().queue;
@@ -176,11 +175,10 @@ impl Worker {
         pop().map(|Unstarted(task)| Next::Fresh(task))
     }
 
-    /// Nothing is to be run here, so looking at the clock costs nobody anything; or the runtime closes.
+    /// Nothing is to be run here, so looking at the clock costs nobody anything.
     #[inline]
-    fn idle_or_closing(&self) -> bool {
-        self.local.has_alarms() && !self.local.has_ready() && self.peer().queue.is_empty() && self.has_no_woken()
-            || self.scheduler.is_closing()
+    fn is_idle(&self) -> bool {
+        !self.local.has_ready() && self.peer().queue.is_empty() && self.has_no_woken()
     }
 
     /// Whether the runtime closes, and this worker has not noticed.
@@ -204,13 +202,21 @@ impl Worker {
     pub(super) fn tend(&self) {
         self.local.ring_alarms();
         if self.scheduler.is_closing() {
-            if !self.root_closing.replace(true) {
-                self.root.cancel(&self.local, None);
-            }
-            if self.root_counted.get() && self.root.is_empty() {
-                self.root_counted.set(false);
-                self.scheduler.root_closed();
-            }
+            self.close_root();
         }
+    }
+
+    /// Our part of the runtime's shutdown. `true`: it has been noticed just now, and there may be something to run.
+    #[cold]
+    pub(super) fn close_root(&self) -> bool {
+        let news = !self.root_closing.replace(true);
+        if news {
+            self.root.cancel(&self.local, None);
+        }
+        if self.root_counted.get() && self.root.is_empty() {
+            self.root_counted.set(false);
+            self.scheduler.root_closed();
+        }
+        news
     }
 }

@@ -66,6 +66,9 @@ impl Worker {
     pub(super) fn rest(&self) {
         let scheduler = self.scheduler();
         let home = self.local().home();
+        if scheduler.is_closing() && self.close_root() {
+            return;
+        }
         if self.is_starved() {
             // There may be tasks, but no stack to run them on. What is parked here may still be woken, and others may have idle fibers of their own: they are to watch.
             self.rise();

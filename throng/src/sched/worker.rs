@@ -43,6 +43,8 @@ use crate::waiter::{Waiter, permits};
 pub(crate) struct Worker {
     pub(super) local: Local,
     pub(super) scheduler: Arc<Scheduler>,
+    /// What the scheduler has of us.
+    peer: Arc<Peer>,
     pub(super) id: usize,
     /// Stacks taken from the slab and not yet used. Borrowed for single calls only.
     pub(super) stacks: UnsafeCell<Vec<Stack>>,
@@ -115,10 +117,12 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: B
     if let Some(seed) = seed {
         rng::seed(seed);
     }
-    let home = scheduler.peers[id].home;
+    let peer = Arc::clone(&scheduler.peers[id]);
+    let home = peer.home;
     let slots = scheduler.peers.len();
     let worker = Worker {
         local: Local::new(home),
+        peer,
         id,
         stacks: UnsafeCell::new(Vec::new()),
         retire_to: Cell::new(None),
@@ -226,7 +230,7 @@ impl Worker {
 
     #[inline]
     pub(super) fn peer(&self) -> &Peer {
-        &self.scheduler.peers[self.id]
+        &self.peer
     }
 
     #[inline]

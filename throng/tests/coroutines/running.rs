@@ -311,11 +311,11 @@ fn those_that_give_way_are_shared() {
             scope(|s| {
                 for _ in 0..100 {
                     let threads = &threads;
-                    // Until they have been seen on both workers.
+                    // Until they have been seen on both workers, or on more: a worker that the system does not run for long is thought stuck, and gets help.
                     s.launch(async move {
                         loop {
                             threads.lock().unwrap().insert(std::thread::current().id());
-                            if threads.lock().unwrap().len() == 2 {
+                            if threads.lock().unwrap().len() >= 2 {
                                 return Ok::<_, Cancelled>(());
                             }
                             yield_now_async().await?;
@@ -326,7 +326,7 @@ fn those_that_give_way_are_shared() {
             })
             .unwrap();
         });
-        assert_eq!(threads.into_inner().unwrap().len(), 2, "{label}");
+        assert!(threads.into_inner().unwrap().len() >= 2, "{label}");
     });
 }
 
