@@ -133,7 +133,9 @@ struct CoreGuide;
 struct Policies;
 
 // Layer 0: the machine.
+mod fence;
 mod lock;
+mod owned_lock;
 mod rng;
 mod shim;
 // Layer 1: stacks, waiting, time.

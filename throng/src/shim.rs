@@ -9,7 +9,10 @@ pub(crate) use imp::*;
 #[cfg(not(loom))]
 mod imp {
     pub(crate) use std::hint::spin_loop;
+    pub(crate) use std::sync::atomic::Ordering;
     use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) use std::sync::atomic::fence;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use std::sync::{Condvar, Mutex};
     pub(crate) use std::thread::yield_now;
@@ -87,6 +90,8 @@ mod imp {
         }
     }
 
+    /// How often a guest looks whether the owner of a lock has made room for it: for about as long as a heavy fence takes.
+    pub(crate) const GRANT_SPINS: u32 = 1000;
     /// How often a dry worker looks at its inbox before it goes to sleep.
     pub(crate) const SPINS: u32 = 200;
     /// How long a waiter at a mutex may be passed over.
@@ -96,11 +101,12 @@ mod imp {
 #[cfg(loom)]
 mod imp {
     use std::cell::Cell;
+    pub(crate) use std::sync::atomic::Ordering;
     use std::sync::atomic::Ordering::Relaxed;
 
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
     pub(crate) use loom::sync::{Condvar, Mutex};
     pub(crate) use loom::thread::yield_now;
 
@@ -142,6 +148,7 @@ mod imp {
         }
     }
 
+    pub(crate) const GRANT_SPINS: u32 = 1;
     pub(crate) const SPINS: u32 = 0;
     pub(crate) const STARVING_AFTER: std::time::Duration = std::time::Duration::ZERO;
 }

@@ -66,7 +66,7 @@ impl<P> Line<P> {
                 && let Some(task) = tasks.ring.pop_front()
             {
                 tasks.head += 1;
-                queue.note_len(&tasks);
+                queue.note_pop(&tasks);
                 return Some(Entry::Movable(task));
             }
         }
@@ -102,7 +102,7 @@ impl<P> Line<P> {
                     break;
                 }
             }
-            queue.note_len(&tasks);
+            queue.note_pop(&tasks);
         }
         while into.len() < end
             && let Some(pinned) = self.pop_first()
@@ -131,7 +131,7 @@ impl<P> Line<P> {
                 }
             }
         }
-        queue.note_len(&tasks);
+        queue.note_push(&tasks);
         unwatched
     }
 }
@@ -146,6 +146,7 @@ impl<T> Queue<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::Which;
     use super::Entry::{Movable, Pinned};
     use super::*;
 
@@ -183,7 +184,7 @@ mod tests {
     fn those_that_have_started_close_ranks_when_others_are_stolen() {
         let (queue, mut line) = lined_up(&MIXED);
         let mut loot = Vec::new();
-        queue.steal(&mut loot, false);
+        queue.steal(&mut loot, Which::Any);
         assert_eq!(loot, [1, 2]);
         assert_eq!(drain(&queue, &mut line), [Pinned('a'), Movable(3), Pinned('b'), Pinned('c')]);
     }

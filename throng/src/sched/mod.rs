@@ -53,6 +53,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::fence;
 use crate::fiber::{self, OutOfStacks, Slab};
 use crate::home::{Home, Message, pool};
 use crate::probe;
@@ -78,7 +79,7 @@ pub(crate) use worker::{Worker, on_worker};
 struct Unstarted(NonNull<Header>);
 
 // The lines of a queue go to and fro between threads: no more of them than need be.
-const _: () = assert!(size_of::<Queue<Unstarted>>() == 128);
+const _: () = assert!(size_of::<Queue<Unstarted>>() == 256);
 
 // SAFETY: whoever takes it out of a queue is the one to start it; a task's closure is `Send`.
 unsafe impl Send for Unstarted {}
@@ -202,6 +203,7 @@ impl Scheduler {
         crate::panics::install();
         fiber::install_overflow_report();
         fiber::set_describe(describe::describe_current);
+        fence::prepare();
         probe::set_describe(describe::current);
         let slab = Slab::new(plan.stack_size)?;
         let (slots, core, first) = plan.slots();

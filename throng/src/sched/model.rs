@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::home::local::Local;
 use crate::home::{Home, Message, pool};
 use idle::{Idle, Rest};
-use queue::Queue;
+use queue::{Queue, Which};
 
 struct Model {
     idle: Box<Idle>,
@@ -82,7 +82,7 @@ impl Model {
     fn take(&self) -> bool {
         let mut loot = Vec::new();
         for queue in &self.queues[..self.idle.started()] {
-            queue.steal(&mut loot, false);
+            queue.steal(&mut loot, Which::Any);
             if !loot.is_empty() {
                 return true;
             }

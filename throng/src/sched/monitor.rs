@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::queue::Queue;
+use super::queue::{Queue, Which};
 use super::slot::SlotTheft;
 use super::{Scheduler, Unstarted};
 
@@ -167,7 +167,7 @@ impl Monitor {
         // As many as there are now: should the worker turn again and go on spawning, it is not chased.
         let mut left = queue.len();
         while left > 0 {
-            queue.steal(&mut self.loot, false);
+            queue.steal(&mut self.loot, Which::Any);
             if self.loot.is_empty() {
                 break;
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::line::Entry::{self, Movable, Pinned};
 use super::order::{From, News, Order, Place, Queues};
 use super::policy::{Knobs, Policy, PolicyBuilder, SlotBudget, SlotSteal};
-use super::queue::Queue;
+use super::queue::{Queue, Which};
 use super::slot::SlotTheft;
 
 /// The queues that two workers see, of which one is ours.
@@ -63,7 +63,7 @@ fn a_theft() {
     let (mut order, world) = (go(), World::new());
     put_all(&mut order, &world, &[Movable(1), Pinned('a'), Movable(2), Movable(3), Movable(4)]);
     let mut loot = Vec::new();
-    world.own.steal(&mut loot, false);
+    world.own.steal(&mut loot, Which::Any);
     assert_eq!(loot, [1, 2]);
     let (mut thief, home) = (go(), World::new());
     thief.put(Pinned('t'), Place::Tail, &home.queues());

@@ -12,17 +12,18 @@
 //! ```
 //! Positions count from the queue's beginning and do not wrap.
 //!
-//! **Who is to be woken.** `watch` in the flags says that nobody is looking at this queue: the worker that went to sleep last set it, under the lock, when it found
+//! **Who is to be woken.** `unwatched` says that nobody is looking at this queue: the worker that went to sleep last has set it, under the lock, when it found
 //! the queue empty. A push under the same lock sees it, takes it down, and its caller wakes a worker. So a push comes either before that last look, which
 //! finds it, or after, and finds the flag: the lock orders the two, and there is no fence between a push and a check for sleepers (`README.md`).
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::lock::{SpinGuard, SpinLock};
-use crate::shim::AtomicUsize;
+use crate::owned_lock::OwnedLock;
+use crate::shim::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
 /// How old a task must be before an idle worker takes it from one that is not stuck.
 pub(crate) const AGE: Duration = Duration::from_micros(100);
@@ -30,29 +31,41 @@ pub(crate) const AGE: Duration = Duration::from_micros(100);
 /// The most tasks that change hands at once: bounds how long a thief holds the lock.
 pub(crate) const BATCH: usize = 256;
 
-/// Nobody watches this queue: the next push must wake a worker.
-const UNWATCHED: u32 = 1 << 1;
-
 #[repr(align(128))] // Its line goes to and fro between owner and thieves: nothing else should.
 pub(crate) struct Queue<T> {
-    pub(super) tasks: SpinLock<Tasks<T>>,
-    /// For a look without the lock. Exact for the one who holds it. The slot does not count.
-    len: AtomicUsize,
+    pub(super) tasks: OwnedLock<Tasks<T>>,
+    outline: Outline,
 }
 
 pub(super) struct Tasks<T> {
     pub(super) ring: VecDeque<T>,
     /// The position of the oldest.
     pub(super) head: u64,
-    /// The lowest tail since `looked`.
+    /// The lowest tail in this interval between two looks.
     low: u64,
-    /// Below this position tasks are aged.
-    aged: u64,
-    looked: Option<Instant>,
+    interval: u32,
     pub(super) pushed: u64,
+    /// Nobody watches this queue: the next push must wake a worker.
+    unwatched: bool,
     /// A task apart from the others, and since when it is there, if somebody wants to know (`slot.rs`). Policies use it; throng's own order does not.
     pub(super) slot: Option<T>,
     pub(super) slot_since: Option<Instant>,
+}
+
+/// What can be seen of a queue without its lock, which is dear to all but its owner. Written by who holds the lock, but for `interval`.
+///
+/// Relaxed throughout: hints; whoever acts on them takes the lock. (What is seen of two of them may be from different moments: a task is then thought aged that is not, or not aged that is.)
+struct Outline {
+    /// The slot does not count.
+    len: AtomicUsize,
+    pushed: AtomicU64,
+    head: AtomicU64,
+    low: AtomicU64,
+    in_slot: AtomicBool,
+    /// The interval that `low` is of.
+    of: AtomicU32,
+    /// Which one there is now: the watcher's.
+    interval: AtomicU32,
 }
 
 /// What a look at somebody's queue has shown.
@@ -63,12 +76,42 @@ pub(crate) struct Look {
     pub(crate) len: usize,
 }
 
+/// What a watcher remembers of a queue between its looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Watch {
+    since: Option<Instant>,
+    interval: u32,
+    tail: u64,
+    /// Below this position tasks are aged.
+    aged: u64,
+}
+
+/// Which tasks may be stolen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which<'a> {
+    Any,
+    /// Those that have aged while this watcher watched.
+    Aged(&'a Watch),
+}
+
 impl<T> Queue<T> {
     pub(crate) fn new() -> Queue<T> {
         let ring = VecDeque::new();
-        let tasks = Tasks { ring, head: 0, low: 0, aged: 0, looked: None, pushed: 0, slot: None, slot_since: None };
         // Nobody watches it before the workers run.
-        Queue { tasks: SpinLock::with_flags(tasks, UNWATCHED), len: AtomicUsize::new(0) }
+        let tasks = Tasks { ring, head: 0, low: 0, interval: 0, pushed: 0, unwatched: true, slot: None, slot_since: None };
+        Queue { tasks: OwnedLock::new(tasks), outline: Outline::new() }
+    }
+
+    /// The running thread owns this queue from now on: to others it is dear.
+    #[cfg(not(loom))]
+    pub(super) fn adopt(&self) {
+        self.tasks.adopt();
+    }
+
+    /// The running thread, the owner, ends.
+    #[cfg(not(loom))]
+    pub(super) fn abandon(&self) {
+        self.tasks.abandon();
     }
 
     /// Adds the newest task. `true`: nobody was watching, the caller must wake a worker.
@@ -78,7 +121,7 @@ impl<T> Queue<T> {
         let mut tasks = self.tasks.lock();
         tasks.ring.push_back(task);
         tasks.pushed += 1;
-        self.note_len(&tasks);
+        self.note_push(&tasks);
         tasks.claim_wake()
     }
 
@@ -89,7 +132,7 @@ impl<T> Queue<T> {
         let only = tasks.ring.is_empty();
         tasks.ring.push_back(task);
         tasks.pushed += 1;
-        self.note_len(&tasks);
+        self.note_push(&tasks);
         !only && tasks.claim_wake()
     }
 
@@ -100,10 +143,46 @@ impl<T> Queue<T> {
         self.note_len(&tasks);
     }
 
-    // Relaxed: a hint; whoever acts on it takes the lock.
+    // To be called after every change, by who holds the lock.
+
     #[inline]
-    pub(super) fn note_len(&self, tasks: &Tasks<T>) {
-        self.len.store(tasks.ring.len(), Ordering::Relaxed);
+    fn note_len(&self, tasks: &Tasks<T>) {
+        self.outline.len.store(tasks.ring.len(), Ordering::Relaxed);
+    }
+
+    /// Something was added.
+    #[inline]
+    pub(super) fn note_push(&self, tasks: &Tasks<T>) {
+        self.note_len(tasks);
+        self.outline.pushed.store(tasks.pushed, Ordering::Relaxed);
+    }
+
+    /// Something was taken from the old end.
+    #[inline]
+    pub(super) fn note_pop(&self, tasks: &Tasks<T>) {
+        self.note_len(tasks);
+        self.outline.head.store(tasks.head, Ordering::Relaxed);
+    }
+
+    /// The slot was filled or emptied.
+    pub(super) fn note_slot(&self, tasks: &Tasks<T>) {
+        self.outline.in_slot.store(tasks.slot.is_some(), Ordering::Relaxed);
+    }
+
+    /// The newest was taken: the tail has not been lower since.
+    #[inline]
+    fn note_tail(&self, tasks: &mut Tasks<T>) {
+        self.note_len(tasks);
+        let tail = tasks.head + tasks.ring.len() as u64;
+        let interval = self.outline.interval.load(Ordering::Relaxed);
+        if interval != tasks.interval {
+            tasks.interval = interval;
+            self.outline.of.store(interval, Ordering::Relaxed);
+        } else if tail >= tasks.low {
+            return;
+        }
+        tasks.low = tail;
+        self.outline.low.store(tail, Ordering::Relaxed);
     }
 
     #[inline]
@@ -114,7 +193,13 @@ impl<T> Queue<T> {
     /// A hint, exact for who holds the lock.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
+        self.outline.len.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a task in the slot: a hint.
+    #[inline]
+    pub(super) fn is_slot_full(&self) -> bool {
+        self.outline.in_slot.load(Ordering::Relaxed)
     }
 
     /// The owner takes its newest task, and learns which it would get next, if no thief comes first.
@@ -128,9 +213,7 @@ impl<T> Queue<T> {
         }
         let mut tasks = self.tasks.lock();
         let task = tasks.ring.pop_back()?;
-        let tail = tasks.head + tasks.ring.len() as u64;
-        tasks.low = tasks.low.min(tail);
-        self.note_len(&tasks);
+        self.note_tail(&mut tasks);
         Some((task, tasks.ring.back().copied()))
     }
 
@@ -142,7 +225,7 @@ impl<T> Queue<T> {
         let mut tasks = self.tasks.lock();
         let task = tasks.ring.pop_front()?;
         tasks.head += 1;
-        self.note_len(&tasks);
+        self.note_pop(&tasks);
         Some(task)
     }
 
@@ -162,46 +245,57 @@ impl<T> Queue<T> {
         tasks.head += 1;
         tasks.ring.push_back(task);
         tasks.pushed += 1;
+        self.note_pop(&tasks);
+        self.note_push(&tasks);
         let next = tasks.ring.front().copied();
-        let flags = tasks.flags();
-        let unwatched = *flags & UNWATCHED != 0;
-        *flags &= !UNWATCHED;
-        (oldest, next, unwatched)
+        (oldest, next, tasks.claim_wake())
     }
 
-    /// Takes up to half of the tasks (at least one), and at most [`BATCH`], from the old end. `aged_only`: only aged ones.
-    pub(crate) fn steal(&self, into: &mut Vec<T>, aged_only: bool) {
+    /// Takes up to half of the tasks (at least one), and at most [`BATCH`], from the old end.
+    pub(crate) fn steal(&self, into: &mut Vec<T>, which: Which<'_>) {
+        let enough = |head| match which {
+            Which::Any => usize::MAX,
+            Which::Aged(watch) => usize::try_from(watch.aged.saturating_sub(head)).unwrap_or(usize::MAX),
+        };
+        if self.is_empty() || enough(self.outline.head.load(Ordering::Relaxed)) == 0 {
+            return;
+        }
         let mut tasks = self.tasks.lock();
-        let mut n = tasks.ring.len().div_ceil(2).min(BATCH);
-        if aged_only {
-            let aged = tasks.aged.min(tasks.low).saturating_sub(tasks.head);
-            n = n.min(usize::try_from(aged).unwrap_or(usize::MAX));
+        let mut n = tasks.ring.len().div_ceil(2).min(BATCH).min(enough(tasks.head));
+        if let Which::Aged(watch) = which
+            && tasks.interval == watch.interval
+        {
+            // Some of them may have been popped since the look, and others be in their places.
+            n = n.min(usize::try_from(tasks.low.saturating_sub(tasks.head)).unwrap_or(usize::MAX));
         }
         into.extend(tasks.ring.drain(..n));
         tasks.head += n as u64;
-        self.note_len(&tasks);
+        self.note_pop(&tasks);
     }
 
-    /// The watcher looks: what was here at the last look, if that is long enough ago, is aged from now on.
-    pub(crate) fn look(&self, now: Instant) -> Look {
-        let mut tasks = self.tasks.lock();
-        let tail = tasks.head + tasks.ring.len() as u64;
-        match tasks.looked {
-            Some(at) if now.saturating_duration_since(at) < AGE => {}
-            looked => {
-                tasks.aged = if looked.is_some() { tasks.low } else { 0 };
-                tasks.low = tail;
-                tasks.looked = Some(now);
+    /// The watcher looks: what was here at its last look, if that is long enough ago, is aged from now on.
+    pub(crate) fn look(&self, now: Instant, watch: &mut Watch) -> Look {
+        let outline = &self.outline;
+        let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let current = outline.interval.load(Ordering::Relaxed);
+        match watch.since {
+            Some(since) if now.saturating_duration_since(since) < AGE => {}
+            since => {
+                let ours = since.is_some() && current == watch.interval;
+                let low = if outline.of.load(Ordering::Relaxed) == current { load(&outline.low) } else { watch.tail };
+                watch.aged = if ours { low.min(watch.tail) } else { 0 };
+                watch.interval = current.wrapping_add(1);
+                outline.interval.store(watch.interval, Ordering::Relaxed);
+                watch.tail = load(&outline.head) + self.len() as u64;
+                watch.since = Some(now);
             }
         }
-        Look { pushed: tasks.pushed, len: tasks.ring.len() + usize::from(tasks.slot.is_some()) }
+        Look { pushed: load(&outline.pushed), len: self.len() + usize::from(self.is_slot_full()) }
     }
 
-    /// The position of the oldest task: it changes when that is taken.
+    /// The position of the oldest task: it changes when that is taken. (The one in the slot counts as the newest.)
     pub(crate) fn oldest(&self) -> Option<u64> {
-        let tasks = self.tasks.lock();
-        // (The one in the slot counts as the newest.)
-        (!tasks.ring.is_empty() || tasks.slot.is_some()).then_some(tasks.head)
+        (!self.is_empty() || self.is_slot_full()).then(|| self.outline.head.load(Ordering::Relaxed))
     }
 
     /// The last worker awake is about to sleep: from now on a push must wake somebody. `false`: there are tasks here, it must not sleep.
@@ -209,26 +303,37 @@ impl<T> Queue<T> {
         let mut tasks = self.tasks.lock();
         let empty = tasks.ring.is_empty() && tasks.slot.is_none();
         if empty {
-            *tasks.flags() |= UNWATCHED;
+            tasks.unwatched = true;
         }
         empty
     }
 }
 
-impl<T> SpinGuard<'_, Tasks<T>> {
+impl Outline {
+    fn new() -> Outline {
+        Outline {
+            len: AtomicUsize::new(0),
+            pushed: AtomicU64::new(0),
+            head: AtomicU64::new(0),
+            low: AtomicU64::new(0),
+            in_slot: AtomicBool::new(false),
+            of: AtomicU32::new(0),
+            interval: AtomicU32::new(0),
+        }
+    }
+}
+
+impl<T> Tasks<T> {
     /// Takes the flag down that says that nobody watches. `true`: it was up, whoever adds a task must wake a worker.
     #[inline]
     pub(super) fn claim_wake(&mut self) -> bool {
-        let flags = self.flags();
-        let unwatched = *flags & UNWATCHED != 0;
-        *flags &= !UNWATCHED;
-        unwatched
+        mem::replace(&mut self.unwatched, false)
     }
 }
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("len", &self.len.load(Ordering::Relaxed)).finish()
+        f.debug_struct("Queue").field("len", &self.len()).finish()
     }
 }
 
@@ -236,9 +341,9 @@ impl<T> fmt::Debug for Queue<T> {
 mod tests {
     use super::*;
 
-    fn steal(queue: &Queue<u32>, aged_only: bool) -> Vec<u32> {
+    fn steal(queue: &Queue<u32>, which: Which<'_>) -> Vec<u32> {
         let mut got = Vec::new();
-        queue.steal(&mut got, aged_only);
+        queue.steal(&mut got, which);
         got
     }
 
@@ -249,12 +354,12 @@ mod tests {
             let _ = queue.push(task);
         }
         assert_eq!(queue.pop_newest(), Some((8, Some(7))));
-        assert_eq!(steal(&queue, false), [0, 1, 2, 3]);
+        assert_eq!(steal(&queue, Which::Any), [0, 1, 2, 3]);
         assert_eq!(queue.pop_oldest(), Some(4));
         assert_eq!(queue.pop_newest(), Some((7, Some(6))));
-        assert_eq!(steal(&queue, false), [5]);
-        assert_eq!(steal(&queue, false), [6]);
-        assert!(queue.is_empty() && steal(&queue, false).is_empty());
+        assert_eq!(steal(&queue, Which::Any), [5]);
+        assert_eq!(steal(&queue, Which::Any), [6]);
+        assert!(queue.is_empty() && steal(&queue, Which::Any).is_empty());
     }
 
     #[test]
@@ -266,7 +371,7 @@ mod tests {
         assert_eq!(queue.rotate(1), (2, Some(3), false));
         assert_eq!(queue.rotate(2), (3, Some(1), false));
         assert_eq!((queue.pop_oldest(), queue.pop_oldest(), queue.pop_oldest()), (Some(1), Some(2), None));
-        assert_eq!(queue.look(Instant::now()), Look { pushed: 4, len: 0 });
+        assert_eq!(queue.look(Instant::now(), &mut Watch::default()), Look { pushed: 4, len: 0 });
     }
 
     #[test]
@@ -280,14 +385,15 @@ mod tests {
     fn only_what_outlived_two_looks_is_aged() {
         let queue = Queue::new();
         let start = Instant::now();
+        let mut watch = Watch::default();
         let later = |n: u32| start + AGE * n;
         for task in 0..6 {
             let _ = queue.push(task);
         }
-        queue.look(start);
-        assert!(steal(&queue, true).is_empty(), "one look tells nothing of the age");
-        queue.look(start + AGE / 2);
-        assert!(steal(&queue, true).is_empty(), "looks too close together tell nothing");
+        queue.look(start, &mut watch);
+        assert!(steal(&queue, Which::Aged(&watch)).is_empty(), "one look tells nothing of the age");
+        queue.look(start + AGE / 2, &mut watch);
+        assert!(steal(&queue, Which::Aged(&watch)).is_empty(), "looks too close together tell nothing");
         // Four are taken and others put in their places: those are not aged.
         for _ in 0..4 {
             queue.pop_newest();
@@ -295,16 +401,23 @@ mod tests {
         for task in 10..14 {
             let _ = queue.push(task);
         }
-        queue.look(later(1));
-        assert_eq!(steal(&queue, true), [0, 1]);
-        assert!(steal(&queue, true).is_empty());
-        queue.look(later(2));
-        assert_eq!(steal(&queue, true), [10, 11]);
+        queue.look(later(1), &mut watch);
+        assert_eq!(steal(&queue, Which::Aged(&watch)), [0, 1]);
+        assert!(steal(&queue, Which::Aged(&watch)).is_empty());
+        queue.look(later(2), &mut watch);
+        assert_eq!(steal(&queue, Which::Aged(&watch)), [10, 11]);
         // Aged tasks that are popped do not make room for the age of others.
         assert_eq!(queue.pop_newest(), Some((13, Some(12))));
         assert_eq!(queue.pop_newest(), Some((12, None)));
         let _ = queue.push(20);
-        assert!(steal(&queue, true).is_empty());
+        assert!(steal(&queue, Which::Aged(&watch)).is_empty());
+        // Another watcher begins anew, and so does the first one after it.
+        let mut other = Watch::default();
+        queue.look(later(3), &mut other);
+        queue.look(later(4), &mut watch);
+        assert!(steal(&queue, Which::Aged(&watch)).is_empty() && steal(&queue, Which::Aged(&other)).is_empty());
+        queue.look(later(5), &mut watch);
+        assert_eq!(steal(&queue, Which::Aged(&watch)), [20]);
     }
 
     #[test]
@@ -342,7 +455,7 @@ mod tests {
         let _ = queue.pop_newest();
         assert_eq!(queue.oldest(), first, "what the owner takes is another");
         let _ = queue.push(3);
-        steal(&queue, false);
+        steal(&queue, Which::Any);
         assert_ne!(queue.oldest(), first);
         assert!(queue.oldest().is_some());
         queue.pop_oldest();

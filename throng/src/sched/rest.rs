@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::idle::Rest;
-use super::queue::{AGE, Look};
+use super::queue::{AGE, Look, Watch, Which};
 use super::slots::Begin;
 use super::worker::Worker;
 use super::{Unstarted, add};
@@ -36,6 +36,8 @@ pub(super) struct Seen {
     since: Option<Instant>,
     /// So many coroutines have been woken there, at each look since then, that they are shared.
     laden: Option<Instant>,
+    fresh: Watch,
+    woken: Watch,
 }
 
 /// The state of resting.
@@ -180,18 +182,19 @@ impl Worker {
         let mut quiet = true;
         for id in (0..n).map(|i| (start + i) % n).filter(|&id| id != self.id()) {
             let peer = &peers[id];
-            let (fresh, woken) = (peer.queue.look(now), peer.woken.look(now));
-            let look = Look { pushed: fresh.pushed + woken.pushed, len: fresh.len + woken.len };
             let mut seen = self.resting.seen[id].get();
+            let (fresh, woken) = (peer.queue.look(now, &mut seen.fresh), peer.woken.look(now, &mut seen.woken));
+            let look = Look { pushed: fresh.pushed + woken.pushed, len: fresh.len + woken.len };
             let ticks = peer.counters.ticks.load(Ordering::Relaxed);
+            let moves = seen.ticks != ticks || seen.pushed != look.pushed;
+            // A worker whose loop has not turned for so long will not come to its queue soon. (But from one that goes on spawning tasks are taken as they age, many at a time: it shares its
+            // queue with us all the while.)
+            let stuck = seen.since.is_some_and(|since| !moves && now.saturating_duration_since(since) >= AGE);
             if look.pushed != seen.pushed || look.len > 0 {
                 quiet = false;
-                seen.pushed = look.pushed;
             }
-            // A worker whose loop has not turned for so long will not come to its queue soon.
-            let stuck = seen.since.is_some_and(|since| seen.ticks == ticks && now.saturating_duration_since(since) >= AGE);
-            if seen.ticks != ticks || seen.since.is_none() {
-                seen.ticks = ticks;
+            if moves || seen.since.is_none() {
+                (seen.ticks, seen.pushed) = (ticks, look.pushed);
                 seen.since = Some(now);
             }
             seen.laden = if woken.len < LADEN { None } else { seen.laden.or(Some(now)) };
@@ -199,7 +202,11 @@ impl Worker {
             self.resting.seen[id].set(seen);
             let aged_only = !stuck && !self.steals_at_once();
             let take = || match self.order() {
-                None => self.steal_from(id, aged_only, aged_only && !laden),
+                None => self.steal_from(
+                    id,
+                    if aged_only { Which::Aged(&seen.fresh) } else { Which::Any },
+                    if aged_only && !laden { Which::Aged(&seen.woken) } else { Which::Any },
+                ),
                 Some(order) => self.steal_by_policy(order, id, true),
             };
             if look.len > 0 && take() {
@@ -212,15 +219,15 @@ impl Worker {
     }
 
     /// Takes tasks from another worker's queues into ours: of each, if so wished, only such as have aged.
-    fn steal_from(&self, id: usize, fresh_aged: bool, woken_aged: bool) -> bool {
+    fn steal_from(&self, id: usize, which_fresh: Which<'_>, which_woken: Which<'_>) -> bool {
         let peer = &self.scheduler.peers[id];
         self.with_loot(|loot| {
-            peer.queue.steal(loot, fresh_aged);
+            peer.queue.steal(loot, which_fresh);
             let fresh = loot.len();
             if fresh > 0 {
                 self.peer().queue.push_stolen(loot.drain(..));
             }
-            peer.woken.steal(loot, woken_aged);
+            peer.woken.steal(loot, which_woken);
             let woken = loot.len();
             if woken > 0 {
                 self.peer().woken.push_stolen(loot.drain(..));

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Scheduler;
 use super::by_policy::OwnOrder;
 use super::policy::{SearcherCap, SlotSteal, StealAmount, Wake};
+use super::queue::Which;
 use super::slot::SlotTheft;
 use super::worker::Worker;
 use crate::rng;
@@ -110,7 +111,7 @@ impl Worker {
         self.with_loot(|loot| {
             if !queue.is_empty() {
                 match amount {
-                    StealAmount::Half => queue.steal(loot, false),
+                    StealAmount::Half => queue.steal(loot, Which::Any),
                     StealAmount::One => loot.extend(queue.pop_oldest()),
                 }
             }

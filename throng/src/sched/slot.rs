@@ -42,50 +42,56 @@ impl<T> Queue<T> {
         tasks.pushed += 1;
         if room && let Some(displaced) = left_over.take() {
             tasks.ring.push_back(displaced);
-            self.note_len(&tasks);
         }
+        self.note_push(&tasks);
+        self.note_slot(&tasks);
         Put { left_over, unwatched: tasks.claim_wake() }
     }
 
     /// The owner takes it out again, if no thief was quicker.
     pub(super) fn take_slot(&self) -> Option<T> {
-        self.tasks.lock().slot.take()
+        let mut tasks = self.tasks.lock();
+        let task = tasks.slot.take();
+        self.note_slot(&tasks);
+        task
     }
 
     /// A thief takes it if it is so old.
     pub(super) fn steal_slot_aged(&self, age: Duration) -> SlotTheft<T> {
-        let mut tasks = self.tasks.lock();
-        if tasks.slot.is_none() {
+        if !self.is_slot_full() {
             return SlotTheft::Empty;
         }
+        let mut tasks = self.tasks.lock();
         // The clock is read under the lock, but only if there is something to be had.
-        match tasks.slot_since {
-            Some(since) if since.elapsed() < age => SlotTheft::Left,
+        let theft = match tasks.slot_since {
+            Some(since) if tasks.slot.is_some() && since.elapsed() < age => SlotTheft::Left,
             _ => tasks.slot.take().map_or(SlotTheft::Empty, SlotTheft::Taken),
-        }
+        };
+        self.note_slot(&tasks);
+        theft
     }
 
     /// A thief takes it if it is still there after a `pause`, in which its owner is likely to come for it.
     pub(super) fn steal_slot_after(&self, pause: impl FnOnce()) -> SlotTheft<T> {
-        let seen = {
-            let tasks = self.tasks.lock();
-            if tasks.slot.is_none() {
-                return SlotTheft::Empty;
-            }
-            tasks.pushed
-        };
+        if !self.is_slot_full() {
+            return SlotTheft::Empty;
+        }
+        let seen = self.tasks.lock().pushed;
         pause();
         let mut tasks = self.tasks.lock();
         // Another one in its place has been there for less long: each that is put there counts.
         if tasks.pushed != seen {
             return SlotTheft::Left;
         }
-        tasks.slot.take().map_or(SlotTheft::Left, SlotTheft::Taken)
+        let theft = tasks.slot.take().map_or(SlotTheft::Left, SlotTheft::Taken);
+        self.note_slot(&tasks);
+        theft
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::Watch;
     use super::*;
 
     #[test]
@@ -104,7 +110,7 @@ mod tests {
     fn a_full_slot_is_work_that_somebody_watches() {
         let queue = Queue::new();
         assert!(queue.put_in_slot(1, None, true).unwatched, "nobody watches a new queue");
-        assert_eq!(queue.look(Instant::now()).len, 1);
+        assert_eq!(queue.look(Instant::now(), &mut Watch::default()).len, 1);
         assert!(!queue.leave_unwatched(), "a worker does not sleep on a task");
         assert_eq!(queue.take_slot(), Some(1));
         assert!(queue.leave_unwatched());
