@@ -19,6 +19,7 @@
 //! ```
 
 mod clock;
+mod ends;
 mod errors;
 #[cfg(not(loom))]
 mod futures;
@@ -70,8 +71,8 @@ pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
 /// ```
 #[must_use]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let shared = Shared::new(capacity);
-    (Sender::new(shared.clone()), Receiver::of_channel(shared))
+    let (to_send, to_receive) = ends::ends(Shared::new(capacity));
+    (Sender::new(to_send), Receiver::of_channel(to_receive))
 }
 
 /// A channel that buffers whatever is sent: sends never wait.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock::{Clock, wait_until};
+use super::ends::{End, ToReceive};
 use super::errors::{RecvError, RecvTimeoutError, TryRecvError};
 use super::iter::{Iter, TryIter};
 use super::shared::{Missed, Shared, Taken};
@@ -22,13 +23,13 @@ pub struct Receiver<T> {
 
 /// Where a receiver's messages come from.
 pub(crate) enum Source<T> {
-    Channel(Arc<Shared<T>>),
+    Channel(End<T, ToReceive>),
     Clock(Arc<Clock<T>>),
     Nothing,
 }
 
 impl<T> Receiver<T> {
-    pub(super) fn of_channel(shared: Arc<Shared<T>>) -> Receiver<T> {
+    pub(super) fn of_channel(shared: End<T, ToReceive>) -> Receiver<T> {
         Receiver { source: Source::Channel(shared) }
     }
 
@@ -210,7 +211,7 @@ impl<T> Receiver<T> {
     /// Whether both receive from the same channel or clock.
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         match (&self.source, &other.source) {
-            (Source::Channel(a), Source::Channel(b)) => Arc::ptr_eq(a, b),
+            (Source::Channel(a), Source::Channel(b)) => a.is_of_same(b),
             (Source::Clock(a), Source::Clock(b)) => Arc::ptr_eq(a, b),
             (Source::Nothing, Source::Nothing) => true,
             _ => false,
@@ -228,22 +229,11 @@ impl<T> Receiver<T> {
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Receiver<T> {
         let source = match &self.source {
-            Source::Channel(shared) => {
-                shared.add_receiver();
-                Source::Channel(shared.clone())
-            }
+            Source::Channel(shared) => Source::Channel(shared.clone()),
             Source::Clock(clock) => Source::Clock(clock.clone()),
             Source::Nothing => Source::Nothing,
         };
         Receiver { source }
-    }
-}
-
-impl<T> Drop for Receiver<T> {
-    fn drop(&mut self) {
-        if let Source::Channel(shared) = &self.source {
-            shared.remove_receiver();
-        }
     }
 }
 

@@ -4,9 +4,9 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::ends::{End, ToSend};
 use super::errors::{SendError, SendTimeoutError, TrySendError};
 use super::shared::{Missed, Shared};
 
@@ -14,11 +14,11 @@ use super::shared::{Missed, Shared};
 ///
 /// From a goroutine, a send that waits parks the goroutine; from a plain thread, it blocks the thread.
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    shared: End<T, ToSend>,
 }
 
 impl<T> Sender<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>) -> Sender<T> {
+    pub(super) fn new(shared: End<T, ToSend>) -> Sender<T> {
         Sender { shared }
     }
 
@@ -143,20 +143,13 @@ impl<T> Sender<T> {
 
     /// Whether both send to the same channel.
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
+        self.shared.is_of_same(&other.shared)
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        self.shared.add_sender();
         Sender { shared: self.shared.clone() }
-    }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        self.shared.remove_sender();
     }
 }
 

@@ -15,20 +15,15 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::home::local;
 use crate::lock::{Held, SpinGuard, SpinLock};
-use crate::shim::AtomicUsize;
 use crate::waiter::{Cause, Heeds, arm};
 use crate::waitq::{Entry, WaitQueue, Woken};
 
 pub(crate) struct Shared<T> {
     state: SpinLock<State<T>>,
-    senders: AtomicUsize,
-    receivers: AtomicUsize,
 }
 
 /// Flags of the lock: how the state stood when it was last left, for a select to look at before it takes the lock. A hint: it is not taken back when
@@ -176,13 +171,9 @@ pub(crate) fn flag<T>(state: &mut SpinGuard<'_, State<T>>) {
 }
 
 impl<T> Shared<T> {
-    pub(super) fn new(capacity: usize) -> Arc<Shared<T>> {
+    pub(super) fn new(capacity: usize) -> Shared<T> {
         let state = State { buffer: VecDeque::new(), capacity, closed: false, receivers: WaitQueue::new(), senders: WaitQueue::new() };
-        Arc::new(Shared {
-            state: SpinLock::with_flags(state, if capacity == 0 { 0 } else { MAY_SEND }),
-            senders: AtomicUsize::new(1),
-            receivers: AtomicUsize::new(1),
-        })
+        Shared { state: SpinLock::with_flags(state, if capacity == 0 { 0 } else { MAY_SEND }) }
     }
 
     #[inline]
@@ -342,33 +333,14 @@ impl<T> Shared<T> {
         true
     }
 
-    pub(super) fn add_sender(&self) {
-        // Relaxed: who clones an end has one. No overflow check: the `Arc` that is cloned with it has one.
-        self.senders.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn add_receiver(&self) {
-        // Relaxed: as in `add_sender`.
-        self.receivers.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn remove_sender(&self) {
-        // AcqRel: what the other senders did comes before the closing.
-        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.close();
-        }
-    }
-
-    pub(super) fn remove_receiver(&self) {
-        // AcqRel: as in `remove_sender`.
-        if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.close();
-            let mut state = self.lock();
-            let items = mem::take(&mut state.buffer);
-            leave(state);
-            // Closed, so nothing comes after them.
-            drop(items);
-        }
+    /// Nobody will receive any more: closes the channel and drops what is in its buffer.
+    pub(super) fn abandon(&self) {
+        self.close();
+        let mut state = self.lock();
+        let items = mem::take(&mut state.buffer);
+        leave(state);
+        // Closed, so nothing comes after them.
+        drop(items);
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -20,7 +20,7 @@ impl Worker {
             // SAFETY: suspended (it was idle, its goroutine parked, or new), and this is the thread's own stack.
             if unsafe { Fiber::resume(fiber) } == Resumed::Finished {
                 // SAFETY: finished, and nobody refers to it.
-                self.scheduler().slab.give(unsafe { Fiber::into_stack(fiber) });
+                self.put_by(unsafe { Fiber::into_stack(fiber) });
                 if self.exiting.get() && fibers.next().get().is_none() {
                     fibers.next().set(fibers.with_idle(Vec::pop));
                 }
@@ -68,6 +68,17 @@ impl Worker {
     fn with_stacks<R>(&self, f: impl FnOnce(&mut Vec<Stack>) -> R) -> R {
         // SAFETY: the worker's own (F1), and `f` is a single call on the vector.
         f(unsafe { &mut *self.stacks.get() })
+    }
+
+    /// Keeps a stack that is not needed any more, to give back many at once.
+    fn put_by(&self, stack: Stack) {
+        let kept = self.with_stacks(|stacks| {
+            stacks.push(stack);
+            stacks.len()
+        });
+        if kept >= 4 * STACKS_AT_ONCE {
+            self.give_stacks_back();
+        }
     }
 
     fn give_stacks_back(&self) {

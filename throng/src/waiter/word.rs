@@ -124,33 +124,26 @@ impl Word {
 
     /// Anyone: marks the task cancelled for good and ends its present wait if that heeds cancellation. The flag that comes back says whether somebody wants to be told.
     pub(crate) fn cancel(&self, alone: bool) -> (Met, bool) {
-        // Spares the fetch_or, and keeps A as the first canceller set it. Relaxed: it was that one's to make known.
-        if self.0.load(Ordering::Relaxed) & CANCELLED != 0 {
-            return (Met::Cancelled, false);
-        }
         let bits = if alone { CANCELLED | ALONE } else { CANCELLED };
-        // Acquire as in `fire`; Release pairs with the Acquire load of `is_cancelled`, so that who sees C sees what came before it.
-        let mut seen = self.0.fetch_or(bits, Ordering::AcqRel);
-        if seen & CANCELLED != 0 {
-            return (Met::Cancelled, false);
-        }
-        let watched = seen & WATCHED != 0;
-        if seen & UNDECIDED != 0 {
-            return (Met::Undecided, watched);
-        }
-        // While it is armed the word changes by being fired and by the bits of others, and a wait armed after the `fetch_or` has seen C.
-        while seen & STATE == ARMED && seen & IGNORE_CANCEL == 0 {
-            seen |= bits;
-            let fired = (seen & !STATE) | FIRED | u64::from(Cause::CANCELLED.0) << CAUSE_SHIFT;
-            // Acquire as in `fire`.
-            match self.0.compare_exchange(seen, fired, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return (Met::Waiting, watched),
-                // Only H can have come in between: another generation has been armed with C in sight, and is no business of ours.
-                Err(now) if now >> GENERATION_SHIFT == seen >> GENERATION_SHIFT => seen = now,
-                Err(_) => break,
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            if seen & CANCELLED != 0 {
+                // The first canceller has set A as it wanted it, and made known what it had to.
+                return (Met::Cancelled, false);
+            }
+            let (mut new, mut met) = (seen | bits, Met::Busy);
+            if seen & UNDECIDED != 0 {
+                met = Met::Undecided;
+            } else if seen & STATE == ARMED && seen & IGNORE_CANCEL == 0 {
+                new = (new & !STATE) | FIRED | u64::from(Cause::CANCELLED.0) << CAUSE_SHIFT;
+                met = Met::Waiting;
+            }
+            // Acquire as in `fire`; Release pairs with the Acquire load of `is_cancelled`, so that who sees C sees what came before it.
+            match self.0.compare_exchange_weak(seen, new, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return (met, seen & WATCHED != 0),
+                Err(now) => seen = now,
             }
         }
-        (Met::Busy, watched)
     }
 
     /// Anyone: from now on the canceller is asked to tell. `false`: the task is cancelled already.
