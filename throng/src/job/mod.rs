@@ -313,7 +313,7 @@ impl Job {
         self.join()
     }
 
-    /// Has `f` called once, when the job has ended: its state is final, those who join it have been woken, its parent still waits. At once, by the caller, if it has ended already.
+    /// Has `f` called once, when the job has ended: its state is final, those who wait in a join go on after it, its parent still waits. At once, by the caller, if it has ended already.
     ///
     /// Handlers run in the order they were added, on the thread that ends the job, as part of it: they must be short and must not park. A panic in one is reported and keeps
     /// neither the others nor the job. Dropping what this returns changes nothing; [`remove`](OnCompletion::remove) takes the handler back.

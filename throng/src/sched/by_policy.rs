@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::ptr::NonNull;
 
 use super::line::Entry;
+use super::next::detour;
 use super::order::{From, Order, Place, Queues};
 use super::policy::Knobs;
 use super::worker::{Next, Worker};
@@ -133,6 +134,7 @@ impl Worker {
             self.announce(order);
         }
         self.at_once.set(Some(first));
+        self.detour(detour::AT_ONCE);
         // As in `pop_outside`: it may have come from there to the one it was stolen from.
         self.local().read_mail();
         self.line_up_woken(order);

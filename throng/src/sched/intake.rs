@@ -3,6 +3,7 @@
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
+use super::next::detour;
 use super::worker::{Worker, on_worker};
 use super::{Scheduler, Unstarted};
 use crate::task::children::Children;
@@ -44,10 +45,11 @@ impl Worker {
             return self.enqueue(task);
         }
         self.at_once.set(Some(task));
+        self.detour(detour::AT_ONCE);
         if let Some(order) = self.order() {
             return self.step_aside_by_policy(order);
         }
-        self.ready_first.set(true);
+        self.detour(detour::READY_FIRST);
         self.local().step_aside();
     }
 

@@ -27,17 +27,44 @@ const TEND_EVERY: u64 = 4;
 /// So many turns of coroutines that have been woken come in a row before something new is started, while there are some: as many as parks that go straight to the next goroutine.
 const WOKEN_BURST: u32 = 16;
 
+/// What may make the next turn another one than the plain order has, so that it is looked for only when there is any: of `Worker::detours`.
+pub(super) mod detour {
+    /// A coroutine has given way (`gave_way`).
+    pub(in crate::sched) const GAVE_WAY: u8 = 1 << 0;
+    /// Something is to be started now (`at_once`).
+    pub(in crate::sched) const AT_ONCE: u8 = 1 << 1;
+    /// Who has stepped aside for that goes on next.
+    pub(in crate::sched) const READY_FIRST: u8 = 1 << 2;
+    /// Somebody has yielded: the oldest that has not started goes first.
+    pub(in crate::sched) const FRESH_FIRST: u8 = 1 << 3;
+    /// There is a policy, or a seed. Never taken down.
+    pub(in crate::sched) const ALWAYS: u8 = 1 << 7;
+}
+
 impl Worker {
+    pub(super) fn detour(&self, why: u8) {
+        self.detours.set(self.detours.get() | why);
+    }
+
+    /// Whether it was set. It is not, afterwards.
+    fn take_detour(&self, why: u8) -> bool {
+        let detours = self.detours.get();
+        self.detours.set(detours & !why);
+        detours & why != 0
+    }
+
     /// What runs next. Who has given way is queued by then.
     #[inline(always)]
     pub(super) fn next_task(&self) -> Next {
-        if self.gave_way.get().is_none() { self.choose() } else { self.next_after_giving_way() }
+        if self.detours.get() == 0 { self.choose::<false>() } else { self.choose_after_detours() }
     }
 
     #[inline(never)]
-    fn next_after_giving_way(&self) -> Next {
-        let next = self.choose();
-        if let Some(task) = self.gave_way.take() {
+    fn choose_after_detours(&self) -> Next {
+        let next = self.choose::<true>();
+        if self.take_detour(detour::GAVE_WAY)
+            && let Some(task) = self.gave_way.take()
+        {
             self.enqueue_woken(task);
         }
         next
@@ -45,20 +72,24 @@ impl Worker {
 
     /// The one place where it is decided what runs next.
     #[inline(always)]
-    fn choose(&self) -> Next {
-        if let Some(task) = self.at_once.take() {
+    fn choose<const DETOURS: bool>(&self) -> Next {
+        if DETOURS
+            && self.take_detour(detour::AT_ONCE)
+            && let Some(task) = self.at_once.take()
+        {
             if self.has_spare() {
                 return Next::Fresh(task);
             }
             self.enqueue(task);
         }
-        if let Some(order) = self.order() {
+        if DETOURS && let Some(order) = self.order() {
             if let Some(task) = self.gave_way.take() {
                 self.put_back(order, task);
             }
             return self.next_by_policy(order);
         }
-        if self.ready_first.take()
+        if DETOURS
+            && self.take_detour(detour::READY_FIRST)
             && let Some(waiter) = self.local.next_ready()
         {
             return Next::Ready(waiter);
@@ -66,13 +97,13 @@ impl Worker {
         let turns = self.count_turn();
         // Mail first: a nudge says that there is something to see, and is not sent again before it has been read.
         self.local.read_mail();
-        if turns >= self.next_tend.get() || self.local.has_alarms() && self.is_idle() {
+        if turns >= self.next_tend.get() {
             self.next_tend.set(turns + TEND_EVERY);
             self.tend();
         }
-        let queue = &self.peer().queue;
-        if (self.fresh_first.take() || self.tick.get().is_multiple_of(FRESH_EVERY) || self.shaken && rng::below(2) == 0)
-            && let Some(task) = self.startable(|| queue.pop_oldest())
+        let fresh_first = DETOURS && (self.take_detour(detour::FRESH_FIRST) || self.shaken && rng::below(2) == 0);
+        if (fresh_first || self.tick.get().is_multiple_of(FRESH_EVERY))
+            && let Some(task) = self.startable(|| self.peer().queue.pop_oldest())
         {
             return task;
         }
@@ -129,11 +160,12 @@ impl Worker {
     }
 
     /// Takes the coroutine that was woken first.
-    #[inline]
+    #[inline(always)]
     fn woken(&self) -> Option<Next> {
-        if self.has_no_woken() {
-            return None;
-        }
+        if self.has_no_woken() { None } else { self.next_woken() }
+    }
+
+    fn next_woken(&self) -> Option<Next> {
         let in_a_row = self.woken_in_a_row.get() + 1;
         if in_a_row >= WOKEN_BURST {
             self.woken_in_a_row.set(0);
@@ -175,9 +207,8 @@ impl Worker {
         pop().map(|Unstarted(task)| Next::Fresh(task))
     }
 
-    /// Nothing is to be run here, so looking at the clock costs nobody anything.
-    #[inline]
-    fn is_idle(&self) -> bool {
+    /// Nothing is to be run here.
+    pub(super) fn is_idle(&self) -> bool {
         !self.local.has_ready() && self.peer().queue.is_empty() && self.has_no_woken()
     }
 

@@ -71,6 +71,13 @@ impl Worker {
         if scheduler.is_closing() && self.close_root() {
             return;
         }
+        if self.local().has_alarms() && self.is_idle() {
+            // Looking at the clock costs nobody anything now.
+            self.local().ring_alarms();
+            if !self.is_idle() {
+                return;
+            }
+        }
         if self.is_starved() {
             // There may be tasks, but no stack to run them on. What is parked here may still be woken, and others may have idle fibers of their own: they are to watch.
             self.rise();

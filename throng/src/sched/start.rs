@@ -3,6 +3,7 @@
 use std::ptr::NonNull;
 
 use super::add;
+use super::next::detour;
 use super::worker::Worker;
 use crate::task::{self, Header, Ran};
 
@@ -27,6 +28,7 @@ impl Worker {
             self.start_dispatched(task, header);
         } else if self.start_plainly(task, header) == Started::Again {
             self.gave_way.set(Some(task));
+            self.detour(detour::GAVE_WAY);
         }
     }
 

@@ -25,7 +25,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::by_policy::{self, OwnOrder};
-use super::next::GLOBAL_EVERY;
+use super::next::{GLOBAL_EVERY, detour};
 use super::rest::Resting;
 use super::slots::Begin;
 
@@ -61,11 +61,10 @@ pub(crate) struct Worker {
     /// The turns at which it is time to tend, and to look outside first.
     pub(super) next_tend: Cell<u64>,
     pub(super) next_outside: Cell<u64>,
-    pub(super) fresh_first: Cell<bool>,
+    /// Why the next turn may be another one than the plain order has (`next.rs`).
+    pub(super) detours: Cell<u8>,
     /// What is to be started now, before anything else.
     pub(super) at_once: Cell<Option<NonNull<Header>>>,
-    /// Who has stepped aside for that goes on next.
-    pub(super) ready_first: Cell<bool>,
     /// How many may still be started before the next that is ready.
     pub(super) burst: Cell<u32>,
     /// Turns of coroutines since something new could be started.
@@ -134,9 +133,8 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: B
         tick: Cell::new(0),
         next_tend: Cell::new(0),
         next_outside: Cell::new(GLOBAL_EVERY),
-        fresh_first: Cell::new(false),
+        detours: Cell::new(0),
         at_once: Cell::new(None),
-        ready_first: Cell::new(false),
         burst: Cell::new(0),
         woken_first: Cell::new(false),
         woken_in_a_row: Cell::new(0),
@@ -151,6 +149,9 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: B
         order: scheduler.plan.policy.knobs().map(|knobs| by_policy::order(knobs, id, seed)),
         scheduler,
     };
+    if worker.order.is_some() || worker.shaken {
+        worker.detour(detour::ALWAYS);
+    }
     if worker.order.is_some() {
         worker.local.fibers().always_to_loop();
         worker.local.keep_apart();
@@ -309,7 +310,7 @@ impl Worker {
         } else if self.peer().queue.is_empty() {
             self.local.step_back();
         } else {
-            self.fresh_first.set(true);
+            self.detour(detour::FRESH_FIRST);
             self.local.step_back_to_loop();
         }
     }

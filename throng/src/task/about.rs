@@ -101,11 +101,16 @@ impl Drop for About {
     fn drop(&mut self) {
         let about = *self.0.get_mut();
         if about.addr() & RECORD != 0 {
-            let record = about.map_addr(|addr| addr & !RECORD).cast::<Record>();
-            // SAFETY: A1; made by `into_tagged`, and nobody refers to the task any more.
-            drop(unsafe { Box::from_raw(record) });
+            drop_record(about);
         }
     }
+}
+
+#[cold]
+fn drop_record(about: *mut ()) {
+    let record = about.map_addr(|addr| addr & !RECORD).cast::<Record>();
+    // SAFETY: A1; made by `into_tagged`, and nobody refers to the task any more.
+    drop(unsafe { Box::from_raw(record) });
 }
 
 impl fmt::Debug for About {

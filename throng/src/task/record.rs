@@ -353,7 +353,7 @@ pub(super) unsafe fn complete_late(task: NonNull<Header>, ran: Ran, unlink: Opti
     }
 }
 
-/// Marks it done, wakes those who wait, and tells the handlers.
+/// Marks it done, tells the handlers, and wakes those who wait.
 fn finish(header: &Header, ran: Ran, dropped: bool) {
     let cause = why(header, ran);
     if let Some(cause) = &cause {
@@ -372,10 +372,11 @@ fn finish(header: &Header, ran: Ran, dropped: bool) {
     let handlers = header.about.state(&mut join).map(|record| mem::take(&mut record.handlers));
     let woken = join.claim_all(0, |()| {});
     drop(join);
-    drop(woken);
+    // First the handlers: who waited for the end and goes on may expect them to have been told.
     if let Some(handlers) = handlers {
         handlers.completed(&completion(flags, cause));
     }
+    drop(woken);
 }
 
 /// Why it did not end with a value. While its owner is there.

@@ -159,8 +159,9 @@ impl ScopeRecord {
         let handlers = mem::take(&mut state.handlers);
         let woken = state.waiters.claim_all(0, |()| {});
         drop(state);
-        drop(woken);
+        // As with tasks: first the handlers.
         handlers.completed(&completion);
+        drop(woken);
     }
 }
 

@@ -116,10 +116,14 @@ fn a_handler_is_told_how_it_ended() {
             log.end("panic", &panic.job());
             log.end("cancelled", &cancelled.job());
             let job = value.job();
+            // In this order, whoever runs them.
             assert_eq!(value.join().unwrap(), Ok(7));
+            until(|| log.len() == 1);
             assert!(job.cause().is_none());
             assert_eq!(error.join().unwrap(), Err(Oops::Bad("error")));
+            until(|| log.len() == 2);
             assert!(panic.join().is_err());
+            until(|| log.len() == 3);
             cancelled.cancel_with("not wanted");
             assert!(cancelled.join().is_err());
             drop(met.cancel_and_join());
@@ -338,7 +342,7 @@ fn a_handler_is_removed_or_runs() {
 }
 
 // 7. "join/await waiters are such handlers", told in registration order.
-// DIFFERS: those who join are woken first, then the handlers are told. Both find the state final; on one worker the handlers have all run before a joiner goes on.
+// DIFFERS: those who wait in a join are woken when all handlers have run, whichever came first. Both find the state final.
 #[test]
 fn handlers_have_run_before_a_joiner_on_the_same_thread_goes_on() {
     on_one(|| {

@@ -96,7 +96,8 @@ fn stealing() {
             });
             assert_eq!(ran.into_inner(), 10_000);
             let metrics = runtime.metrics();
-            assert!(metrics.workers.iter().chain(&metrics.spare_workers).map(|worker| worker.stolen).sum::<u64>() > 0, "{metrics:?}");
+            // By another worker, or by the monitor, where the system keeps that one from running for long.
+            assert!(metrics.workers.iter().chain(&metrics.spare_workers).filter(|worker| worker.started > 0).count() > 1, "{metrics:?}");
             assert_eq!(
                 metrics.workers.iter().chain(&metrics.spare_workers).map(|worker| worker.started).sum::<u64>(),
                 10_001,

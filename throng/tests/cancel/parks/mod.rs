@@ -138,7 +138,7 @@ pub(crate) struct Case {
     pub(crate) tidies_up: bool,
     /// What `satisfy` does reaches the call by way of another task.
     pub(crate) indirect: bool,
-    /// Tasks of its own decide for it, whom the cancellation reaches by way of the caller: if they have come to an end before, that is its
+    /// Tasks or futures of its own decide for it, whom the cancellation reaches by way of the caller: if they have come to an end before, that is its
     /// result.
     pub(crate) delegates: bool,
     with: Box<dyn Fn(Run<'_>) + Send + Sync>,
