@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::idle::Rest;
-use super::queue::{AGE, Look, Watch, Which};
+use super::queue::{AGE, Watch, Which};
 use super::slots::Begin;
 use super::worker::Worker;
-use super::{Unstarted, add};
+use super::{Peer, Unstarted, add};
 use crate::home::Woken;
 use crate::rng;
 use crate::shim::{SPINS, spin_loop};
@@ -28,16 +28,46 @@ const TIDY_AFTER: Duration = Duration::from_millis(200);
 /// How soon a worker that lacks stacks looks for one that others gave back.
 const STARVED: Duration = Duration::from_millis(1);
 
-/// What the watcher remembers of the worker it looks at.
+/// What the watcher remembers of another worker between its looks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     pushed: u64,
     ticks: u64,
-    since: Option<Instant>,
+    /// Its loop has not turned, and nothing has been pushed to its queues, since then.
+    moved: Option<Instant>,
     /// So many coroutines have been woken there, at each look since then, that they are shared.
     laden: Option<Instant>,
     fresh: Watch,
     woken: Watch,
+}
+
+/// What a look at another worker has shown.
+struct Sight {
+    /// Neither tasks nor pushes.
+    quiet: bool,
+    /// There is something to be had.
+    tasks: bool,
+    /// Whatever its age: of those that have not started, of the coroutines that have been woken.
+    any_fresh: bool,
+    any_woken: bool,
+}
+
+impl Seen {
+    fn look(&mut self, peer: &Peer, now: Instant) -> Sight {
+        let (fresh, woken) = (peer.queue.look(now, &mut self.fresh), peer.woken.look(now, &mut self.woken));
+        let (pushed, len) = (fresh.pushed + woken.pushed, fresh.len + woken.len);
+        let ticks = peer.counters.ticks.load(Ordering::Relaxed);
+        let quiet = pushed == self.pushed && len == 0;
+        if self.ticks != ticks || self.pushed != pushed || self.moved.is_none() {
+            (self.ticks, self.pushed, self.moved) = (ticks, pushed, Some(now));
+        }
+        self.laden = if woken.len < LADEN { None } else { self.laden.or(Some(now)) };
+        let for_long = |since: Option<Instant>| since.is_some_and(|since| now.saturating_duration_since(since) >= AGE);
+        // A worker that does not move will not come to its queue soon. (But from one that goes on spawning, tasks are taken as they age, many at a time: it shares its queue with us all the
+        // while.)
+        let stuck = for_long(self.moved);
+        Sight { quiet, tasks: len > 0, any_fresh: stuck, any_woken: stuck || for_long(self.laden) }
+    }
 }
 
 /// The state of resting.
@@ -71,7 +101,8 @@ impl Worker {
         if scheduler.is_closing() && self.close_root() {
             return;
         }
-        if self.local().has_alarms() && self.is_idle() {
+        // (Policies have done this, and keep where `is_idle` does not look what it brings.)
+        if self.order().is_none() && self.local().has_alarms() && self.is_idle() {
             // Looking at the clock costs nobody anything now.
             self.local().ring_alarms();
             if !self.is_idle() {
@@ -188,35 +219,20 @@ impl Worker {
         let start = rng::below(n as u32) as usize;
         let mut quiet = true;
         for id in (0..n).map(|i| (start + i) % n).filter(|&id| id != self.id()) {
-            let peer = &peers[id];
             let mut seen = self.resting.seen[id].get();
-            let (fresh, woken) = (peer.queue.look(now, &mut seen.fresh), peer.woken.look(now, &mut seen.woken));
-            let look = Look { pushed: fresh.pushed + woken.pushed, len: fresh.len + woken.len };
-            let ticks = peer.counters.ticks.load(Ordering::Relaxed);
-            let moves = seen.ticks != ticks || seen.pushed != look.pushed;
-            // A worker whose loop has not turned for so long will not come to its queue soon. (But from one that goes on spawning tasks are taken as they age, many at a time: it shares its
-            // queue with us all the while.)
-            let stuck = seen.since.is_some_and(|since| !moves && now.saturating_duration_since(since) >= AGE);
-            if look.pushed != seen.pushed || look.len > 0 {
-                quiet = false;
-            }
-            if moves || seen.since.is_none() {
-                (seen.ticks, seen.pushed) = (ticks, look.pushed);
-                seen.since = Some(now);
-            }
-            seen.laden = if woken.len < LADEN { None } else { seen.laden.or(Some(now)) };
-            let laden = seen.laden.is_some_and(|since| now.saturating_duration_since(since) >= AGE);
+            let sight = seen.look(&peers[id], now);
             self.resting.seen[id].set(seen);
-            let aged_only = !stuck && !self.steals_at_once();
+            quiet &= sight.quiet;
+            let at_once = self.steals_at_once();
             let take = || match self.order() {
-                None => self.steal_from(
-                    id,
-                    if aged_only { Which::Aged(&seen.fresh) } else { Which::Any },
-                    if aged_only && !laden { Which::Aged(&seen.woken) } else { Which::Any },
-                ),
+                None => {
+                    let fresh = if sight.any_fresh || at_once { Which::Any } else { Which::Aged(&seen.fresh) };
+                    let woken = if sight.any_woken || at_once { Which::Any } else { Which::Aged(&seen.woken) };
+                    self.steal_from(id, fresh, woken)
+                }
                 Some(order) => self.steal_by_policy(order, id, true),
             };
-            if look.len > 0 && take() {
+            if sight.tasks && take() {
                 self.resting.quiet.set(0);
                 return true;
             }
