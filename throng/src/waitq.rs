@@ -82,7 +82,7 @@ impl<V> WaitQueue<V> {
     /// Claims all, with `mark` added to their causes, and hands each value to `hand_over`.
     #[inline(always)] // A task that ends claims those who join it: none, as a rule, or one.
     pub(crate) fn claim_all(&mut self, mark: u16, mut hand_over: impl FnMut(&mut V)) -> WokenAll<V> {
-        let mut all = WokenAll { first: ptr::null(), wakers: ManuallyDrop::new(Vec::new()) };
+        let mut all = WokenAll { first: ptr::null(), wakers: ManuallyDrop::new(None) };
         let mut last: *const Node<V> = ptr::null();
         while let Some(at) = NonNull::new(self.first.cast_mut()) {
             // SAFETY: as in `claim`.
@@ -93,7 +93,7 @@ impl<V> WaitQueue<V> {
                     node.cause.set(node.cause.get() | mark);
                     // SAFETY: as in `claim`.
                     hand_over(unsafe { &mut *node.value.get() });
-                    all.wakers.push(waker);
+                    all.wakers.get_or_insert_default().push(waker);
                 }
                 continue;
             };
@@ -252,8 +252,9 @@ impl Woken {
 #[must_use = "drop it after the lock: that is the wake"]
 pub(crate) struct WokenAll<V> {
     first: *const Node<V>,
-    /// (Dropped by `wake_futures`, if there are any.)
-    wakers: ManuallyDrop<Vec<Waker>>,
+    /// Those of futures, of which there are none, as a rule: then this is one word. (Dropped by `wake_futures`, if there are any.)
+    #[allow(clippy::box_collection, reason = "a vector is three words, to be written and moved wherever a task ends")]
+    wakers: ManuallyDrop<Option<Box<Vec<Waker>>>>,
 }
 
 impl<V> Drop for WokenAll<V> {
@@ -268,15 +269,18 @@ impl<V> Drop for WokenAll<V> {
                 unsafe { ticket.wake() };
             }
         }
-        if !self.wakers.is_empty() {
-            wake_futures(&mut self.wakers);
+        if self.wakers.is_some() {
+            self.wake_futures();
         }
     }
 }
 
-#[cold]
-fn wake_futures(wakers: &mut Vec<Waker>) {
-    std::mem::take(wakers).into_iter().for_each(Waker::wake);
+impl<V> WokenAll<V> {
+    #[cold]
+    fn wake_futures(&mut self) {
+        let wakers = self.wakers.take();
+        wakers.into_iter().for_each(|wakers| wakers.into_iter().for_each(Waker::wake));
+    }
 }
 
 /// One waiting call's place in a queue: lives in its frame, pinned. (`pub` since those of a `select!` lie in the caller's frame.)

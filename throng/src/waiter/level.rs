@@ -111,6 +111,12 @@ impl Waiter {
         self.scopes.load(Ordering::Relaxed)
     }
 
+    /// Outside of every scope, and with no interrupt: only the word says whether a park would return `Cancelled`.
+    #[inline(always)]
+    pub(super) fn heeds_plainly(&self) -> bool {
+        self.innermost().is_null() && self.base.interrupts.get() == 0
+    }
+
     /// Whether a park would return `Cancelled` now. On the home's thread.
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {

@@ -202,6 +202,17 @@ impl Waiter {
     }
 }
 
+impl Waiter {
+    /// It was cancelled before the wait that has just been armed.
+    #[cold]
+    fn retract_cancelled(&self, generation: Generation) -> Cancelled {
+        // Nobody has a ticket, and a canceller that came before the arming fires nothing.
+        let retracted = self.word.fire(generation, Cause::CANCELLED);
+        debug_assert!(retracted);
+        self.refused()
+    }
+}
+
 impl fmt::Debug for Waiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Waiter").field("word", &self.word).finish_non_exhaustive()
@@ -232,8 +243,21 @@ unsafe impl Send for Ticket {}
 ///
 /// While a panic unwinds a goroutine, a park must not switch (std counts panics by thread, and the goroutine
 /// that ran meanwhile would find the thread panicking): such a wait is refused as cancelled.
-#[inline]
+#[inline(always)] // Every wait begins here; what is left of it in the usual case is short.
 pub(crate) fn arm(local: &Local, heeds: Heeds) -> Result<Wait<'_>, Cancelled> {
+    let waiter = local.current();
+    if heeds == Heeds::Everything && waiter.heeds_plainly() && !unwinding() {
+        let (generation, cancelled) = waiter.word.arm(heeds);
+        if cancelled {
+            return Err(waiter.retract_cancelled(generation));
+        }
+        return Ok(Wait { local, waiter, generation, untold: false });
+    }
+    arm_otherwise(local, heeds)
+}
+
+/// `arm`, in a scope or a shield, with interrupts under way, for a wait that heeds less, or while a panic unwinds.
+fn arm_otherwise(local: &Local, heeds: Heeds) -> Result<Wait<'_>, Cancelled> {
     let waiter = local.current();
     if heeds == Heeds::Nothing {
         let (generation, untold) = waiter.word.arm(heeds);
@@ -245,10 +269,7 @@ pub(crate) fn arm(local: &Local, heeds: Heeds) -> Result<Wait<'_>, Cancelled> {
     let shielded = waiter.is_shielded();
     let (generation, cancelled) = waiter.word.arm(if shielded { Heeds::Interrupts } else { heeds });
     if cancelled && !shielded {
-        // Cancelled since we looked. Nobody has a ticket, and a canceller that came before the arming fires nothing.
-        let retracted = waiter.word.fire(generation, Cause::CANCELLED);
-        debug_assert!(retracted);
-        return Err(waiter.refused());
+        return Err(waiter.retract_cancelled(generation));
     }
     Ok(Wait { local, waiter, generation, untold: cancelled })
 }
