@@ -97,7 +97,7 @@ impl<T> State<T> {
     }
 
     /// Receives an item, if that can be done now.
-    #[inline]
+    #[inline(always)] // What it returns goes through memory otherwise.
     pub(crate) fn take(&mut self) -> Taken<T> {
         if let Some(item) = self.buffer.pop_front() {
             // The buffer was full if a sender waits (C2): the longest waiting one moves up.
