@@ -109,7 +109,8 @@ impl Monitor {
                 stuck_on_duty += 1;
             }
             self.report(id, held_up || held_up_outside, now);
-            if held_up && !view.somebody_comes {
+            // (Where there is only one slot, there is nobody to take them, and they keep their places.)
+            if held_up && !view.somebody_comes && scheduler.peers.len() > 1 {
                 self.move_outside(id);
                 moved = true;
             }
