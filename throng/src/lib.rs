@@ -99,6 +99,8 @@
 //! later a guard costs no mapping, and memory alone limits the number of goroutines that are parked at once. Before that each guard splits a mapping, and at the default `vm.max_map_count`
 //! some 32,000 can be parked; more are refused, with an error that names the limit.
 //!
+//! The first runtime of a process registers it for the system call `membarrier`, if that is allowed. A sandbox that is put on later must go on allowing it.
+//!
 //! # Features
 //!
 //! - `macros` (on by default): `#[throng::main]`, `#[throng::test]` and `select!`.
