@@ -25,14 +25,14 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use crate::fence;
-use crate::shim::{AtomicBool, AtomicU64, AtomicUsize, GRANT_SPINS, LockWord, Ordering, UnsafeCell, spin_loop, yield_now};
+use crate::shim::{AtomicBool, AtomicU64, AtomicUsize, GRANT_SPINS, LockWord, Ordering, UnsafeCell, spin_loop, spin_until};
 
 /// See the module's header.
 pub(crate) struct OwnedLock<T> {
     value: UnsafeCell<T>,
     inside: AtomicBool,
     request: AtomicU64,
-    /// The owner's [`here`], or 0. Changed by the owner, as a guest.
+    /// The owner's [`here`], or 0. Changed by the owner, under `guests`.
     owner: AtomicUsize,
     granted: AtomicU64,
     guests: LockWord,
@@ -68,18 +68,24 @@ impl<T> OwnedLock<T> {
 
     /// The running thread is the owner from now on. There must be none so far.
     pub(crate) fn adopt(&self) {
-        let _guard = self.enter_as_guest();
-        // Relaxed: other threads read it as guests, after us; our own thread reads what it wrote.
-        debug_assert_eq!(self.owner.load(Ordering::Relaxed), 0, "it has an owner");
-        self.owner.store(here(), Ordering::Relaxed);
+        let before = self.change_owner(here());
+        debug_assert_eq!(before, 0, "it has an owner");
     }
 
     /// The running thread, the owner, is no longer.
     pub(crate) fn abandon(&self) {
-        debug_assert!(self.is_owner());
-        let _guard = self.enter_as_guest();
-        // Relaxed: as in `adopt`.
-        self.owner.store(0, Ordering::Relaxed);
+        let before = self.change_owner(0);
+        debug_assert_eq!(before, here(), "it is not the owner's");
+    }
+
+    /// By the owner to be, or that was, which is not inside: only guests have to be kept out meanwhile.
+    fn change_owner(&self, owner: usize) -> usize {
+        self.guests.acquire();
+        // Relaxed: other threads read it under `guests`; our own thread reads what it wrote.
+        let before = self.owner.load(Ordering::Relaxed);
+        self.owner.store(owner, Ordering::Relaxed);
+        self.guests.release(0);
+        before
     }
 
     #[inline(always)]
@@ -114,7 +120,7 @@ impl<T> OwnedLock<T> {
             // 6. Release pairs with the Acquire of c. (Relaxed: 3 or 7 has read it before; a newer ticket is as good.)
             self.granted.store(self.request.load(Ordering::Relaxed), Ordering::Release);
             // 7. Acquire pairs with the Release of f.
-            wait_until(|| self.request.load(Ordering::Acquire) == 0);
+            spin_until(|| self.request.load(Ordering::Acquire) == 0);
             // 1, 2, 3 again.
             self.inside.store(true, Ordering::Relaxed);
             fence::light();
@@ -128,7 +134,7 @@ impl<T> OwnedLock<T> {
     fn enter_as_guest(&self) -> OwnedGuard<'_, T> {
         // a.
         self.guests.acquire();
-        // Relaxed: changed by guests only.
+        // Relaxed: changed under `guests`.
         if self.owner.load(Ordering::Relaxed) != 0 {
             self.ask();
         }
@@ -154,20 +160,7 @@ impl<T> OwnedLock<T> {
         // d.
         fence::heavy();
         // e. Acquire pairs with the Release of 4 and 5.
-        wait_until(|| !self.inside.load(Ordering::Acquire));
-    }
-}
-
-/// Spins, and soon yields the processor: the other one may have been descheduled.
-fn wait_until(condition: impl Fn() -> bool) {
-    let mut round = 0_u32;
-    while !condition() {
-        if round < 6 {
-            (0..1_u32 << round).for_each(|_| spin_loop());
-            round += 1;
-        } else {
-            yield_now();
-        }
+        spin_until(|| !self.inside.load(Ordering::Acquire));
     }
 }
 

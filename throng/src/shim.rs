@@ -51,19 +51,9 @@ mod imp {
 
         #[cold]
         fn acquire_contended(&self) -> u32 {
-            let mut round = 0_u32;
             loop {
                 // Spin on a plain load: a read-modify-write would steal the cache line from the holder each time.
-                while self.0.load(Relaxed) & 1 != 0 {
-                    if round < 6 {
-                        for _ in 0..1_u32 << round {
-                            spin_loop();
-                        }
-                        round += 1;
-                    } else {
-                        yield_now();
-                    }
-                }
+                super::spin_until(|| self.0.load(Relaxed) & 1 == 0);
                 if let Some(flags) = self.try_acquire() {
                     return flags;
                 }
@@ -151,6 +141,19 @@ mod imp {
     pub(crate) const GRANT_SPINS: u32 = 1;
     pub(crate) const SPINS: u32 = 0;
     pub(crate) const STARVING_AFTER: std::time::Duration = std::time::Duration::ZERO;
+}
+
+/// Spins until it is so, and soon yields the processor each time: who is to make it so may have been descheduled.
+pub(crate) fn spin_until(is_so: impl Fn() -> bool) {
+    let mut round = 0_u32;
+    while !is_so() {
+        if round < 6 {
+            (0..1_u32 << round).for_each(|_| spin_loop());
+            round += 1;
+        } else {
+            yield_now();
+        }
+    }
 }
 
 /// Asks for the cache line at an address, which need not be mapped.

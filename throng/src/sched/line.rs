@@ -116,6 +116,7 @@ impl<P> Line<P> {
     #[must_use]
     pub(super) fn append<T>(&mut self, queue: &Queue<T>, entries: impl Iterator<Item = Entry<P, T>>) -> Option<bool> {
         let mut unwatched = None;
+        let mut pushed = 0;
         let mut tasks = queue.tasks.lock();
         for entry in entries {
             match entry {
@@ -125,13 +126,13 @@ impl<P> Line<P> {
                 }
                 Entry::Movable(task) => {
                     tasks.ring.push_back(task);
-                    tasks.pushed += 1;
+                    pushed += 1;
                     let was = tasks.claim_wake();
                     unwatched = Some(unwatched.unwrap_or(false) || was);
                 }
             }
         }
-        queue.note_push(&tasks);
+        queue.note_push(&tasks, pushed);
         unwatched
     }
 }

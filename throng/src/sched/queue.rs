@@ -41,10 +41,6 @@ pub(super) struct Tasks<T> {
     pub(super) ring: VecDeque<T>,
     /// The position of the oldest.
     pub(super) head: u64,
-    /// The lowest tail in this interval between two looks.
-    low: u64,
-    interval: u32,
-    pub(super) pushed: u64,
     /// Nobody watches this queue: the next push must wake a worker.
     unwatched: bool,
     /// A task apart from the others, and since when it is there, if somebody wants to know (`slot.rs`). Policies use it; throng's own order does not.
@@ -54,12 +50,13 @@ pub(super) struct Tasks<T> {
 
 /// What can be seen of a queue without its lock, which is dear to all but its owner. Written by who holds the lock, but for `interval`.
 ///
-/// Relaxed throughout: hints; whoever acts on them takes the lock. (What is seen of two of them may be from different moments: a task is then thought aged that is not, or not aged that is.)
+/// Relaxed throughout: hints, exact for who holds the lock; whoever acts on them takes it. (What is seen of two of them may be from different moments: a task is then thought aged that is not, or not aged that is.)
 struct Outline {
     /// The slot does not count.
     len: AtomicUsize,
     pushed: AtomicU64,
     head: AtomicU64,
+    /// The lowest tail in an interval between two looks.
     low: AtomicU64,
     in_slot: AtomicBool,
     /// The interval that `low` is of.
@@ -98,7 +95,7 @@ impl<T> Queue<T> {
     pub(crate) fn new() -> Queue<T> {
         let ring = VecDeque::new();
         // Nobody watches it before the workers run.
-        let tasks = Tasks { ring, head: 0, low: 0, interval: 0, pushed: 0, unwatched: true, slot: None, slot_since: None };
+        let tasks = Tasks { ring, head: 0, unwatched: true, slot: None, slot_since: None };
         Queue { tasks: OwnedLock::new(tasks), outline: Outline::new() }
     }
 
@@ -120,8 +117,7 @@ impl<T> Queue<T> {
     pub(crate) fn push(&self, task: T) -> bool {
         let mut tasks = self.tasks.lock();
         tasks.ring.push_back(task);
-        tasks.pushed += 1;
-        self.note_push(&tasks);
+        self.note_push(&tasks, 1);
         tasks.claim_wake()
     }
 
@@ -131,8 +127,7 @@ impl<T> Queue<T> {
         let mut tasks = self.tasks.lock();
         let only = tasks.ring.is_empty();
         tasks.ring.push_back(task);
-        tasks.pushed += 1;
-        self.note_push(&tasks);
+        self.note_push(&tasks, 1);
         !only && tasks.claim_wake()
     }
 
@@ -150,11 +145,11 @@ impl<T> Queue<T> {
         self.outline.len.store(tasks.ring.len(), Ordering::Relaxed);
     }
 
-    /// Something was added.
+    /// So many were added.
     #[inline]
-    pub(super) fn note_push(&self, tasks: &Tasks<T>) {
+    pub(super) fn note_push(&self, tasks: &Tasks<T>, n: u64) {
         self.note_len(tasks);
-        self.outline.pushed.store(tasks.pushed, Ordering::Relaxed);
+        self.outline.pushed.store(self.pushed() + n, Ordering::Relaxed);
     }
 
     /// Something was taken from the old end.
@@ -171,17 +166,15 @@ impl<T> Queue<T> {
 
     /// The newest was taken: the tail has not been lower since.
     #[inline]
-    fn note_tail(&self, tasks: &mut Tasks<T>) {
+    fn note_tail(&self, tasks: &Tasks<T>) {
         self.note_len(tasks);
         let tail = tasks.head + tasks.ring.len() as u64;
         let interval = self.outline.interval.load(Ordering::Relaxed);
-        if interval != tasks.interval {
-            tasks.interval = interval;
+        if interval != self.outline.of.load(Ordering::Relaxed) {
             self.outline.of.store(interval, Ordering::Relaxed);
-        } else if tail >= tasks.low {
+        } else if tail >= self.outline.low.load(Ordering::Relaxed) {
             return;
         }
-        tasks.low = tail;
         self.outline.low.store(tail, Ordering::Relaxed);
     }
 
@@ -194,6 +187,12 @@ impl<T> Queue<T> {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.outline.len.load(Ordering::Relaxed)
+    }
+
+    /// How many tasks have been pushed so far: a hint, exact for who holds the lock.
+    #[inline]
+    pub(super) fn pushed(&self) -> u64 {
+        self.outline.pushed.load(Ordering::Relaxed)
     }
 
     /// Whether there is a task in the slot: a hint.
@@ -213,7 +212,7 @@ impl<T> Queue<T> {
         }
         let mut tasks = self.tasks.lock();
         let task = tasks.ring.pop_back()?;
-        self.note_tail(&mut tasks);
+        self.note_tail(&tasks);
         Some((task, tasks.ring.back().copied()))
     }
 
@@ -244,9 +243,8 @@ impl<T> Queue<T> {
         let Some(oldest) = tasks.ring.pop_front() else { return (task, None, false) };
         tasks.head += 1;
         tasks.ring.push_back(task);
-        tasks.pushed += 1;
         self.note_pop(&tasks);
-        self.note_push(&tasks);
+        self.note_push(&tasks, 1);
         let next = tasks.ring.front().copied();
         (oldest, next, tasks.claim_wake())
     }
@@ -263,10 +261,11 @@ impl<T> Queue<T> {
         let mut tasks = self.tasks.lock();
         let mut n = tasks.ring.len().div_ceil(2).min(BATCH).min(enough(tasks.head));
         if let Which::Aged(watch) = which
-            && tasks.interval == watch.interval
+            && self.outline.of.load(Ordering::Relaxed) == watch.interval
         {
             // Some of them may have been popped since the look, and others be in their places.
-            n = n.min(usize::try_from(tasks.low.saturating_sub(tasks.head)).unwrap_or(usize::MAX));
+            let low = self.outline.low.load(Ordering::Relaxed);
+            n = n.min(usize::try_from(low.saturating_sub(tasks.head)).unwrap_or(usize::MAX));
         }
         into.extend(tasks.ring.drain(..n));
         tasks.head += n as u64;
@@ -290,7 +289,7 @@ impl<T> Queue<T> {
                 watch.since = Some(now);
             }
         }
-        Look { pushed: load(&outline.pushed), len: self.len() + usize::from(self.is_slot_full()) }
+        Look { pushed: self.pushed(), len: self.len() + usize::from(self.is_slot_full()) }
     }
 
     /// The position of the oldest task: it changes when that is taken. (The one in the slot counts as the newest.)

@@ -39,11 +39,10 @@ impl<T> Queue<T> {
         let mut tasks = self.tasks.lock();
         let mut left_over = tasks.slot.replace(task);
         tasks.slot_since = since;
-        tasks.pushed += 1;
         if room && let Some(displaced) = left_over.take() {
             tasks.ring.push_back(displaced);
         }
-        self.note_push(&tasks);
+        self.note_push(&tasks, 1);
         self.note_slot(&tasks);
         Put { left_over, unwatched: tasks.claim_wake() }
     }
@@ -76,11 +75,11 @@ impl<T> Queue<T> {
         if !self.is_slot_full() {
             return SlotTheft::Empty;
         }
-        let seen = self.tasks.lock().pushed;
+        let seen = self.pushed();
         pause();
         let mut tasks = self.tasks.lock();
         // Another one in its place has been there for less long: each that is put there counts.
-        if tasks.pushed != seen {
+        if self.pushed() != seen {
             return SlotTheft::Left;
         }
         let theft = tasks.slot.take().map_or(SlotTheft::Left, SlotTheft::Taken);
