@@ -19,6 +19,8 @@
 //! does not read an older value of it. By fences: the owner's 1, 2, 3 and the guest's b, d, e are the two sides of `fence.rs`: either 3 sees the ticket, and the owner stands back, or e sees `inside`, and the guest waits.
 //! No ticket is used twice, so a grant that comes late is for nobody. What one wrote the next one sees: 4 or 5 pairs with e, 6 with c, and f with 3 and 7.
 //!
+//! **An owner that rests** abandons the lock, and adopts it again: both take `guests`, so no guest is inside, and the next one finds who it has to ask, if anybody. Until then the lock is a spin lock among all.
+//!
 //! Nobody waits for long: the owner for one guest's few loads and stores (and those of guests that queue up behind it), a guest for as long as the owner is inside.
 
 use std::fmt;
@@ -72,8 +74,10 @@ impl<T> OwnedLock<T> {
         debug_assert_eq!(before, 0, "it has an owner");
     }
 
-    /// The running thread, the owner, is no longer.
+    /// The running thread, the owner, is no longer: guests need not ask any more.
     pub(crate) fn abandon(&self) {
+        // One that has asked holds `guests` until it is let in.
+        drop(self.enter_as_owner());
         let before = self.change_owner(0);
         debug_assert_eq!(before, here(), "it is not the owner's");
     }
@@ -294,6 +298,25 @@ mod model {
             }
             guest.join().unwrap();
             assert_eq!(*lock.enter_as_owner(), 3);
+        });
+    }
+
+    /// An owner that rests, and comes back: in between it is a guest like the other.
+    #[test]
+    fn loom_owner_rests() {
+        loom::model(|| {
+            let lock = owned();
+            let guest = {
+                let lock = Arc::clone(&lock);
+                thread::spawn(move || *lock.enter_as_guest() += 1)
+            };
+            *lock.enter_as_owner() += 1;
+            lock.change_owner(0);
+            *lock.enter_as_guest() += 1;
+            lock.change_owner(1);
+            *lock.enter_as_owner() += 1;
+            guest.join().unwrap();
+            assert_eq!(*lock.enter_as_owner(), 4);
         });
     }
 

@@ -24,8 +24,8 @@ use crate::waiter::{Alarm, Waiter};
 
 /// From this many alarms on, sleeping to the microsecond costs more than it is worth.
 const MANY_ALARMS: usize = 64;
-/// How late the first of many alarms may be: what a timer wheel of milliseconds makes it on average.
-const ALARM_SLACK: Duration = Duration::from_micros(500);
+/// How late the first of many alarms may be, so that they are so on average by half of it: as a timer wheel of milliseconds has it.
+const ALARM_SLACK: Duration = Duration::from_millis(1);
 /// How many alarms are taken out before they are rung.
 const ALARMS_AT_ONCE: usize = 16;
 

@@ -33,6 +33,8 @@ pub(crate) struct Idle {
     started: AtomicUsize,
     /// Slots on duty. Changed under the lock.
     limit: AtomicUsize,
+    /// How many are not at rest. Changed under the lock.
+    busy: AtomicUsize,
     /// Where the monitor sleeps.
     monitor: Parker,
 }
@@ -50,8 +52,6 @@ struct State {
     nudged: Vec<bool>,
     /// Watching, asleep, away, or without a thread.
     at_rest: Vec<bool>,
-    /// How many are not.
-    busy: usize,
     /// A thread was wanted and could not be had: not asked for again until the monitor says so.
     refused: bool,
     monitor_sleeps: bool,
@@ -96,7 +96,6 @@ impl Idle {
             sleepers: Vec::with_capacity(n),
             nudged: vec![true; n],
             at_rest: vec![true; n],
-            busy: 0,
             refused: false,
             monitor_sleeps: false,
         };
@@ -106,6 +105,7 @@ impl Idle {
             core,
             started: AtomicUsize::new(started),
             limit: AtomicUsize::new(core),
+            busy: AtomicUsize::new(0),
             monitor: Parker::new(),
         });
         for worker in &idle.workers {
@@ -130,7 +130,7 @@ impl Idle {
     pub(crate) fn enter(&self, worker: usize) {
         let mut state = self.state.lock();
         state.nudged[worker] = false;
-        let alarm = state.stops_resting(worker);
+        let alarm = self.stops_resting(&mut state, worker);
         drop(state);
         self.alert(alarm);
     }
@@ -138,7 +138,7 @@ impl Idle {
     /// Worker `worker` has nothing to do.
     pub(crate) fn rest(&self, worker: usize) -> Rest {
         let mut state = self.state.lock();
-        state.begins_to_rest(worker);
+        self.begins_to_rest(&mut state, worker);
         // Relaxed: changed under this lock.
         if worker >= self.limit.load(Ordering::Relaxed) {
             return Rest::Away { hand_over: self.leave(&mut state, worker) };
@@ -165,7 +165,7 @@ impl Idle {
     pub(crate) fn rise(&self, worker: usize) -> bool {
         let mut state = self.state.lock();
         let hand_over = self.leave(&mut state, worker);
-        let alarm = state.stops_resting(worker);
+        let alarm = self.stops_resting(&mut state, worker);
         drop(state);
         self.alert(alarm);
         hand_over
@@ -288,7 +288,7 @@ impl Idle {
             state.watcher = None;
         }
         state.sleepers.retain(|&sleeper| sleeper != worker);
-        state.begins_to_rest(worker);
+        self.begins_to_rest(&mut state, worker);
         !std::mem::replace(&mut state.nudged[worker], true)
     }
 
@@ -326,7 +326,7 @@ impl Idle {
     /// Sleeps until somebody works if nobody does (and says so with `true`), else until `deadline`, or until [`call_monitor`](Idle::call_monitor).
     pub(crate) fn sleep_as_monitor(&self, deadline: std::time::Instant) -> bool {
         let mut state = self.state.lock();
-        let all_rest = state.busy == 0;
+        let all_rest = self.nobody_works();
         state.monitor_sleeps = all_rest;
         drop(state);
         self.monitor.park((!all_rest).then_some(deadline));
@@ -336,6 +336,29 @@ impl Idle {
     /// The monitor is to look at once.
     pub(crate) fn call_monitor(&self) {
         self.monitor.unpark();
+    }
+
+    /// Whether all are at rest: a hint, exact under the lock.
+    pub(crate) fn nobody_works(&self) -> bool {
+        // Relaxed: a hint.
+        self.busy.load(Ordering::Relaxed) == 0
+    }
+
+    fn begins_to_rest(&self, state: &mut State, worker: usize) {
+        if !std::mem::replace(&mut state.at_rest[worker], true) {
+            // Relaxed, and not a read-modify-write: changed under the lock.
+            self.busy.store(self.busy.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        }
+    }
+
+    /// `true`: the monitor must be woken.
+    #[must_use]
+    fn stops_resting(&self, state: &mut State, worker: usize) -> bool {
+        if std::mem::replace(&mut state.at_rest[worker], false) {
+            // Relaxed, as above.
+            self.busy.store(self.busy.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+        std::mem::take(&mut state.monitor_sleeps)
     }
 
     fn alert(&self, wanted: bool) {
@@ -349,23 +372,6 @@ enum Next {
     Sleeper(usize),
     Away(usize),
     Slot(usize),
-}
-
-impl State {
-    fn begins_to_rest(&mut self, worker: usize) {
-        if !std::mem::replace(&mut self.at_rest[worker], true) {
-            self.busy -= 1;
-        }
-    }
-
-    /// `true`: the monitor must be woken.
-    #[must_use]
-    fn stops_resting(&mut self, worker: usize) -> bool {
-        if std::mem::replace(&mut self.at_rest[worker], false) {
-            self.busy += 1;
-        }
-        std::mem::take(&mut self.monitor_sleeps)
-    }
 }
 
 unsafe fn deliver_nudge(message: NonNull<Message>, _: &Local) {

@@ -122,6 +122,20 @@ struct Peer {
     by_policy: Counts,
 }
 
+impl Peer {
+    /// The worker, whose thread calls this, has its queues for its own: to others they are dear.
+    fn claim_queues(&self) {
+        self.queue.adopt();
+        self.woken.adopt();
+    }
+
+    /// The worker does not use them for a while: they are as cheap for everybody.
+    fn lend_queues(&self) {
+        self.queue.abandon();
+        self.woken.abandon();
+    }
+}
+
 /// The message that ends a worker. Posted once.
 struct Exit(Message);
 

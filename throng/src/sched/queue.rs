@@ -105,7 +105,7 @@ impl<T> Queue<T> {
         self.tasks.adopt();
     }
 
-    /// The running thread, the owner, ends.
+    /// The running thread, the owner, ends, or rests.
     #[cfg(not(loom))]
     pub(super) fn abandon(&self) {
         self.tasks.abandon();

@@ -19,7 +19,7 @@ const LADEN: usize = 16;
 /// How long the watcher naps between two looks.
 const NAP: Duration = Duration::from_micros(50);
 
-/// After this many looks in a row that saw no new task anywhere, the watcher sleeps like the others.
+/// After this many looks in a row that saw no new task anywhere, the watcher sleeps like the others; if they all sleep, after one.
 const QUIET_LOOKS: u32 = 8;
 
 /// A worker that has slept this long gives back what a burst has left it with.
@@ -73,7 +73,7 @@ impl Seen {
 /// The state of resting.
 #[derive(Debug)]
 pub(super) struct Resting {
-    /// Whether `Idle` knows of us.
+    /// Whether `Idle` knows of us. Our queues are lent then: nobody has to ask a sleeper for them.
     noted: Cell<bool>,
     quiet: Cell<u32>,
     seen: Box<[Cell<Seen>]>,
@@ -130,7 +130,9 @@ impl Worker {
                 scheduler.search.rests();
             }
         }
-        self.resting.noted.set(true);
+        if !self.resting.noted.replace(true) {
+            self.peer().lend_queues();
+        }
         match scheduler.idle.rest(self.id()) {
             Rest::Watch => self.watch(),
             Rest::Sleep => self.sleep(),
@@ -154,6 +156,7 @@ impl Worker {
     #[cold]
     fn rise_noted(&self) {
         self.resting.noted.set(false);
+        self.peer().claim_queues();
         if self.order().is_some() {
             self.scheduler().search.rises();
         }
@@ -192,7 +195,9 @@ impl Worker {
             if self.look_and_steal(now) || !scheduler.global.is_empty() || self.must_notice_closing() || !self.is_on_duty() {
                 return;
             }
-            if self.resting.quiet.get() >= QUIET_LOOKS {
+            // (A worker that rises and spawns wakes one that sleeps, if nobody watches.)
+            let quiet = self.resting.quiet.get();
+            if quiet >= QUIET_LOOKS || quiet > 0 && scheduler.idle.nobody_works() {
                 self.resting.quiet.set(0);
                 if scheduler.leave_all_unwatched() {
                     scheduler.idle.stop_watching(self.id());

@@ -156,16 +156,18 @@ pub(super) fn thread(scheduler: Arc<Scheduler>, id: usize, stack: Stack, when: B
         worker.local.fibers().always_to_loop();
         worker.local.keep_apart();
     }
-    worker.peer.queue.adopt();
-    worker.peer.woken.adopt();
+    if !worker.is_noted() {
+        worker.peer.claim_queues();
+    }
     WORKER.set(&worker);
     if seed.is_some() {
         worker.local.fibers().shake();
     }
     worker.blocks.serve(|| local::enter(&worker.local, || worker.trunk(stack)));
     WORKER.set(ptr::null());
-    worker.peer.queue.abandon();
-    worker.peer.woken.abandon();
+    if !worker.is_noted() {
+        worker.peer.lend_queues();
+    }
 }
 
 /// The worker is to end: delivered once, when no task is left.
