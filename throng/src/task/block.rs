@@ -1,54 +1,37 @@
-//! The memory of tasks: a free list for each worker and size, in front of the allocator.
+//! The memory of tasks: a free list for each worker and size, in front of the chunks that all share.
 //!
 //! A task that is spawned, run and done on one worker takes and gives its block here, without an atomic and while it is still in the cache; a child that ends on
 //! another worker is sent home before its block is freed, so blocks do not drift to the side that runs what the other spawns.
-//! What a burst leaves behind is given back to the allocator when the worker next runs dry.
+//! What a burst leaves behind is given back to the chunks when the worker has rested for a while.
 
 use std::alloc::{Layout, alloc as system_alloc, dealloc};
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
 
 use super::Header;
+use super::chunk::{self, CLASSES, FreeList};
 
-/// What the allocator aligns to: a stricter alignment would cost it (and us) up to a third more for each block.
-const ALIGN: usize = 16;
-/// Sizes are rounded up to this. (Not to `ALIGN`: the allocator's own are odd multiples of eight.) Larger blocks than the last class's go to the allocator.
-const GRAIN: usize = 8;
-const CLASSES: usize = 64;
-
-/// How many free blocks of a size a worker keeps when it runs dry.
+/// How many free blocks of a size a worker keeps when it tidies up.
 const KEEP: usize = 1024;
 
-/// A worker's free blocks.
+/// How much a worker takes from the chunks at once, in bytes: two pages.
+const REFILL: usize = 8 << 10;
+
+/// A worker's free blocks. Its own thread's, and borrowed for single calls only.
 pub(crate) struct Blocks {
-    classes: [Class; CLASSES],
+    classes: [UnsafeCell<FreeList>; CLASSES],
 }
 
-struct Class {
-    first: Cell<Option<NonNull<Free>>>,
-    count: Cell<usize>,
-}
-
-struct Free {
-    next: Option<NonNull<Free>>,
-}
-
+/// The blocks of larger tasks are the allocator's.
 fn class_of(layout: Layout) -> Option<usize> {
-    let class = layout.size().div_ceil(GRAIN) - 1;
-    (class < CLASSES && layout.align() <= ALIGN).then_some(class)
-}
-
-fn class_layout(class: usize) -> Layout {
-    Layout::from_size_align((class + 1) * GRAIN, ALIGN).expect("a small size")
-}
-
-fn real_layout(layout: Layout) -> Layout {
-    class_of(layout).map_or(layout, class_layout)
+    debug_assert!(layout.size().is_multiple_of(layout.align()), "of a type");
+    let class = chunk::class_of_size(layout.size());
+    (class < CLASSES).then_some(class)
 }
 
 thread_local! {
-    /// The free list of the worker whose thread this is.
+    /// The free lists of the worker whose thread this is.
     static SERVING: Cell<*const Blocks> = const { Cell::new(ptr::null()) };
 }
 
@@ -60,17 +43,14 @@ fn serving<'a>() -> Option<&'a Blocks> {
 /// A block for a task of this layout; `None` if there is no memory.
 #[inline]
 pub(super) fn alloc(layout: Layout) -> Option<NonNull<u8>> {
-    if let (Some(blocks), Some(class)) = (serving(), class_of(layout)) {
-        let class = &blocks.classes[class];
-        if let Some(free) = class.first.get() {
-            // SAFETY: a block in the list holds a `Free` and nobody else's.
-            class.first.set(unsafe { free.as_ref() }.next);
-            class.count.set(class.count.get() - 1);
-            return Some(free.cast());
-        }
+    let Some(class) = class_of(layout) else {
+        // SAFETY: a task is never of size zero.
+        return NonNull::new(unsafe { system_alloc(layout) });
+    };
+    match serving() {
+        Some(blocks) => blocks.with(class, FreeList::pop).or_else(|| blocks.refill(class)),
+        None => chunk::take(class, 1).pop(),
     }
-    // SAFETY: a task is never of size zero.
-    NonNull::new(unsafe { system_alloc(real_layout(layout)) })
 }
 
 /// Frees a task's block: to the worker's list, on a worker's thread.
@@ -81,10 +61,20 @@ pub(super) fn alloc(layout: Layout) -> Option<NonNull<u8>> {
 pub(crate) unsafe fn free(task: NonNull<Header>) {
     // SAFETY: by contract.
     let layout = unsafe { drop_header(task) };
-    match (serving(), class_of(layout)) {
-        (Some(blocks), Some(class)) => blocks.give(task.cast(), class),
+    let block = task.cast::<u8>();
+    let Some(class) = class_of(layout) else {
         // SAFETY: allocated by `alloc` with this layout.
-        _ => unsafe { dealloc(task.as_ptr().cast(), real_layout(layout)) },
+        return unsafe { dealloc(block.as_ptr(), layout) };
+    };
+    // SAFETY: by contract the block is ours; its class is that of its layout, as it was in `alloc`.
+    let give = |list: &mut FreeList| unsafe { list.push(block) };
+    match serving() {
+        Some(blocks) => blocks.with(class, give),
+        None => {
+            let mut only = FreeList::new();
+            give(&mut only);
+            chunk::give(class, only);
+        }
     }
 }
 
@@ -103,13 +93,14 @@ unsafe fn drop_header(task: NonNull<Header>) -> Layout {
 impl Header {
     /// The bytes of its block.
     pub(super) fn block_size(&self) -> usize {
-        real_layout(self.vtable.layout).size()
+        let layout = self.vtable.layout;
+        class_of(layout).map_or(layout.size(), chunk::size_of_class)
     }
 }
 
 impl Blocks {
     pub(crate) fn new() -> Blocks {
-        Blocks { classes: std::array::from_fn(|_| Class { first: Cell::new(None), count: Cell::new(0) }) }
+        Blocks { classes: [const { UnsafeCell::new(FreeList::new()) }; CLASSES] }
     }
 
     /// Serves this thread while `f` runs.
@@ -120,46 +111,45 @@ impl Blocks {
         result
     }
 
-    /// Takes a block of this class back.
-    #[inline]
-    fn give(&self, free: NonNull<Free>, class: usize) {
-        let class = &self.classes[class];
-        // SAFETY: the block is nobody else's, and large enough.
-        unsafe { free.write(Free { next: class.first.get() }) };
-        class.first.set(Some(free));
-        class.count.set(class.count.get() + 1);
+    #[inline(always)]
+    fn with<R>(&self, class: usize, f: impl FnOnce(&mut FreeList) -> R) -> R {
+        // SAFETY: only this thread comes here, and `f` is a call or two on the list.
+        f(unsafe { &mut *self.classes[class].get() })
     }
 
-    /// Gives what is beyond a small stock back to the allocator.
+    #[cold]
+    fn refill(&self, class: usize) -> Option<NonNull<u8>> {
+        let some = chunk::take(class, (REFILL / chunk::size_of_class(class)).max(1));
+        self.with(class, |list| {
+            debug_assert_eq!(list.len(), 0);
+            *list = some;
+            list.pop()
+        })
+    }
+
+    /// Gives what is beyond a small stock back to the chunks.
     pub(crate) fn trim(&self) {
-        for class in 0..CLASSES {
-            self.trim_class(class, KEEP);
-        }
+        self.trim_to(KEEP);
     }
 
-    fn trim_class(&self, index: usize, keep: usize) {
-        let class = &self.classes[index];
-        while class.count.get() > keep {
-            let Some(free) = class.first.get() else { return };
-            // SAFETY: as in `alloc`.
-            class.first.set(unsafe { free.as_ref() }.next);
-            class.count.set(class.count.get() - 1);
-            // SAFETY: allocated with its class's layout.
-            unsafe { dealloc(free.as_ptr().cast(), class_layout(index)) };
+    fn trim_to(&self, keep: usize) {
+        for class in 0..CLASSES {
+            let surplus = self.with(class, |list| list.split_off(keep));
+            if surplus.len() > 0 {
+                chunk::give(class, surplus);
+            }
         }
     }
 }
 
 impl Drop for Blocks {
     fn drop(&mut self) {
-        for class in 0..CLASSES {
-            self.trim_class(class, 0);
-        }
+        self.trim_to(0);
     }
 }
 
 impl fmt::Debug for Blocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.classes.iter().map(|class| class.count.get())).finish()
+        f.debug_list().entries((0..CLASSES).map(|class| self.with(class, |list| list.len()))).finish()
     }
 }

@@ -28,6 +28,7 @@ mod about;
 mod block;
 mod body;
 pub(crate) mod children;
+mod chunk;
 mod coroutine;
 mod list;
 mod outgoing;

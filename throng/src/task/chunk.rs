@@ -1,0 +1,317 @@
+//! Chunks: where the blocks of tasks come from and go back to. One shelf of chunks for each size of block, for all runtimes and threads of the process, since a task may outlive
+//! its runtime.
+//!
+//! ```text
+//!  low, a multiple of CHUNK                                       low + CHUNK
+//!  | header | never cut ......................... | block | block | block |
+//!                                               floor
+//! ```
+//! A chunk is one allocation. Its blocks are cut from the high end downwards, and only as they are wanted, so that memory is not touched before it is used. A block tells its chunk by its
+//! address. A chunk is *open* while it has a block to give, and is on the shelf then; it goes back to the allocator when all its blocks are back, unless it is the shelf's only open one.
+//!
+//! As chunks end at multiples of a large power of two, blocks are aligned to the largest one that divides their size. The size of a type is a multiple of its alignment: so they are aligned well enough for it.
+//!
+//! Why not leave it to the allocator, a block at a time? A spawn that finds no block in its worker's list comes seldom, unless many tasks exist at once. Then it is what spawning
+//! costs: measured, a fifth of a million spawns (the allocator's own work, and a system call for each page that its heap grows by).
+//!
+//! Invariants:
+//! - B1: a block is in one list at most: its chunk's, a worker's, or one on its way between them. A block that is in none is a task's.
+//! - B2: `out` counts the blocks of a chunk that are not in its list, and have been cut.
+//! - B3: a chunk and its header change under the lock of its shelf only.
+
+use std::alloc::{Layout, alloc as system_alloc, dealloc};
+use std::ptr::{self, NonNull};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Sizes of blocks are rounded up to multiples of this.
+const GRAIN: usize = 8;
+/// How many sizes there are.
+pub(super) const CLASSES: usize = 64;
+
+/// A chunk's size and alignment.
+const CHUNK: usize = 256 << 10;
+const CHUNK_LAYOUT: Layout = match Layout::from_size_align(CHUNK, CHUNK) {
+    Ok(layout) => layout,
+    Err(_) => unreachable!(),
+};
+/// Below this no block begins.
+const HEADER: usize = size_of::<Chunk>();
+
+/// A block that is nobody's.
+pub(super) struct Free {
+    next: Option<NonNull<Free>>,
+}
+
+/// Blocks of one size, last in, first out.
+#[derive(Default)]
+pub(super) struct FreeList {
+    first: Option<NonNull<Free>>,
+    len: usize,
+}
+
+/// The head of a chunk.
+struct Chunk {
+    /// Those that have come back.
+    free: FreeList,
+    /// Where the last block was cut off, counted from the chunk's low end.
+    floor: usize,
+    /// B2.
+    out: usize,
+    /// Its place on the shelf, if it is open.
+    place: Option<usize>,
+}
+
+/// The open chunks of a size.
+struct Shelf {
+    open: Vec<NonNull<Chunk>>,
+}
+
+// SAFETY: whoever has the shelf has its chunks (B3), which are nobody's thread's.
+unsafe impl Send for Shelf {}
+
+static SHELVES: [Mutex<Shelf>; CLASSES] = [const { Mutex::new(Shelf::new()) }; CLASSES];
+
+/// The class of blocks for this many bytes, at least one; it may be too large for any.
+pub(super) const fn class_of_size(bytes: usize) -> usize {
+    bytes.div_ceil(GRAIN) - 1
+}
+
+pub(super) const fn size_of_class(class: usize) -> usize {
+    (class + 1) * GRAIN
+}
+
+fn shelf(class: usize) -> MutexGuard<'static, Shelf> {
+    SHELVES[class].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `n` blocks of a class, fewer if there is no memory.
+pub(super) fn take(class: usize, n: usize) -> FreeList {
+    shelf(class).take(size_of_class(class), n)
+}
+
+/// Takes blocks of a class back.
+pub(super) fn give(class: usize, list: FreeList) {
+    shelf(class).give(list);
+}
+
+impl FreeList {
+    pub(super) const fn new() -> FreeList {
+        FreeList { first: None, len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// # Safety
+    /// The block is the caller's (B1), of this list's size.
+    #[inline]
+    pub(super) unsafe fn push(&mut self, block: NonNull<u8>) {
+        let block = block.cast::<Free>();
+        // SAFETY: by contract it is ours; every size has room for a `Free`, and every block its alignment.
+        unsafe { block.write(Free { next: self.first }) };
+        self.first = Some(block);
+        self.len += 1;
+    }
+
+    /// Takes the block that was pushed last.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<NonNull<u8>> {
+        let block = self.first?;
+        // SAFETY: what is in the list holds a `Free`, and is the list's (B1).
+        self.first = unsafe { block.as_ref() }.next;
+        self.len -= 1;
+        Some(block.cast())
+    }
+
+    /// Leaves the `keep` blocks that were pushed last, and returns the others.
+    pub(super) fn split_off(&mut self, keep: usize) -> FreeList {
+        let mut rest = std::mem::take(self);
+        while self.len < keep
+            && let Some(block) = rest.pop()
+        {
+            // SAFETY: out of the other list just now.
+            unsafe { self.push(block) };
+        }
+        rest
+    }
+}
+
+impl Chunk {
+    /// A new one, nothing of it cut; `None` if there is no memory.
+    fn new() -> Option<NonNull<Chunk>> {
+        // SAFETY: the size is not zero.
+        let chunk = NonNull::new(unsafe { system_alloc(CHUNK_LAYOUT) })?.cast::<Chunk>();
+        // `of` makes it a pointer again.
+        let _ = chunk.as_ptr().expose_provenance();
+        // SAFETY: allocated just now, with room for a header.
+        unsafe { chunk.write(Chunk { free: FreeList::new(), floor: CHUNK, out: 0, place: None }) };
+        Some(chunk)
+    }
+
+    /// The chunk that a block was cut from.
+    fn of(block: NonNull<u8>) -> NonNull<Chunk> {
+        let low = block.addr().get() & !(CHUNK - 1);
+        NonNull::new(ptr::with_exposed_provenance_mut(low)).expect("no chunk begins at address zero")
+    }
+
+    /// A block of this chunk.
+    fn give(&mut self, low: NonNull<Chunk>, size: usize) -> Option<NonNull<u8>> {
+        let block = match self.free.pop() {
+            Some(block) => block,
+            None => {
+                self.floor = self.floor.checked_sub(size).filter(|&floor| floor >= HEADER)?;
+                // SAFETY: within the chunk, beyond its header.
+                unsafe { low.cast::<u8>().add(self.floor) }
+            }
+        };
+        self.out += 1;
+        Some(block)
+    }
+}
+
+impl Shelf {
+    const fn new() -> Shelf {
+        Shelf { open: Vec::new() }
+    }
+
+    fn take(&mut self, size: usize, n: usize) -> FreeList {
+        let mut list = FreeList::new();
+        while list.len() < n {
+            let Some(chunk) = self.open.last().copied().or_else(|| self.grow()) else { break };
+            // SAFETY: an open chunk; its header is ours (B3).
+            match unsafe { &mut *chunk.as_ptr() }.give(chunk, size) {
+                // SAFETY: nobody's until now.
+                Some(block) => unsafe { list.push(block) },
+                None => self.close(chunk),
+            }
+        }
+        list
+    }
+
+    fn give(&mut self, mut list: FreeList) {
+        while let Some(block) = list.pop() {
+            let low = Chunk::of(block);
+            // SAFETY: the chunk is there as long as one of its blocks is out, and its header is ours (B3).
+            let chunk = unsafe { &mut *low.as_ptr() };
+            // SAFETY: out of the list, so ours.
+            unsafe { chunk.free.push(block) };
+            chunk.out -= 1;
+            let unused = chunk.out == 0;
+            if chunk.place.is_none() {
+                chunk.place = Some(self.open.len());
+                self.open.push(low);
+            }
+            if unused && self.open.len() > 1 {
+                self.close(low);
+                // SAFETY: all its blocks are back, and it is not on the shelf any more.
+                unsafe { dealloc(low.as_ptr().cast(), CHUNK_LAYOUT) };
+            }
+        }
+    }
+
+    fn grow(&mut self) -> Option<NonNull<Chunk>> {
+        let low = Chunk::new()?;
+        // SAFETY: nobody else knows it.
+        unsafe { &mut *low.as_ptr() }.place = Some(self.open.len());
+        self.open.push(low);
+        Some(low)
+    }
+
+    /// Takes an open chunk from the shelf.
+    fn close(&mut self, low: NonNull<Chunk>) {
+        // SAFETY: its header is ours (B3).
+        let place = unsafe { &mut *low.as_ptr() }.place.take().expect("it is open");
+        self.open.swap_remove(place);
+        if let Some(moved) = self.open.get(place) {
+            // SAFETY: as above.
+            unsafe { &mut *moved.as_ptr() }.place = Some(place);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const SIZE: usize = 208;
+    const PER_CHUNK: usize = (CHUNK - HEADER) / SIZE;
+
+    fn drain(list: &mut FreeList) -> Vec<NonNull<u8>> {
+        std::iter::from_fn(|| list.pop()).collect()
+    }
+
+    fn list(blocks: impl IntoIterator<Item = NonNull<u8>>) -> FreeList {
+        let mut list = FreeList::new();
+        for block in blocks {
+            // SAFETY: the tests' own, out of every list.
+            unsafe { list.push(block) };
+        }
+        list
+    }
+
+    /// A shelf that frees what is left on it.
+    struct Own(Shelf);
+
+    impl Drop for Own {
+        fn drop(&mut self) {
+            for chunk in self.0.open.drain(..) {
+                // SAFETY: the tests give everything back before.
+                unsafe { dealloc(chunk.as_ptr().cast(), CHUNK_LAYOUT) };
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_are_apart_aligned_and_each_others_whole() {
+        let mut own = Own(Shelf::new());
+        let blocks = drain(&mut own.0.take(SIZE, 3 * PER_CHUNK));
+        assert_eq!(blocks.len(), 3 * PER_CHUNK);
+        let mut places: Vec<_> = blocks.iter().map(|block| block.addr().get()).collect();
+        places.sort_unstable();
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= SIZE), "two blocks overlap");
+        assert!(places.iter().all(|place| place.is_multiple_of(16) && place % CHUNK >= HEADER && place % CHUNK + SIZE <= CHUNK));
+        own.0.give(list(blocks));
+    }
+
+    #[test]
+    fn a_chunk_goes_back_when_all_its_blocks_have_come_back() {
+        let mut own = Own(Shelf::new());
+        let blocks = drain(&mut own.0.take(SIZE, 3 * PER_CHUNK));
+        let (mut stays, goes): (Vec<_>, Vec<_>) = blocks.into_iter().enumerate().partition(|(i, _)| i % PER_CHUNK == 7);
+        // One of each chunk is kept: none goes, and all are open.
+        own.0.give(list(goes.into_iter().map(|(_, block)| block)));
+        assert_eq!(own.0.open.len(), 3);
+        let (_, last) = stays.pop().unwrap();
+        own.0.give(list(stays.into_iter().map(|(_, block)| block)));
+        assert_eq!(own.0.open.len(), 1, "two were unused");
+        own.0.give(list([last]));
+        assert_eq!(own.0.open.len(), 1, "the last one stays");
+        // And serves again.
+        let again = drain(&mut own.0.take(SIZE, PER_CHUNK));
+        assert_eq!((again.len(), own.0.open.len()), (PER_CHUNK, 1));
+        own.0.give(list(again));
+    }
+
+    #[test]
+    fn random_takes_and_gives_keep_count() {
+        let mut own = Own(Shelf::new());
+        let (mut out, mut known) = (Vec::new(), HashSet::new());
+        for round in 0..3_000 {
+            let n = 1 + crate::rng::below(40) as usize;
+            if round % 1000 < 500 {
+                for block in drain(&mut own.0.take(SIZE, n)) {
+                    assert!(known.insert(block), "a block was given out twice");
+                    out.push(block);
+                }
+            } else {
+                let some: Vec<_> = (0..n.min(out.len())).map(|_| out.swap_remove(crate::rng::below(out.len() as u32) as usize)).collect();
+                some.iter().for_each(|block| assert!(known.remove(block)));
+                own.0.give(list(some));
+            }
+        }
+        own.0.give(list(out));
+        assert_eq!(own.0.open.len(), 1);
+    }
+}
