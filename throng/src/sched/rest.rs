@@ -94,7 +94,8 @@ impl Resting {
 }
 
 impl Worker {
-    /// There is nothing to do. Returns when there may be.
+    /// There is nothing to do. Returns when there may be. (Not inlined: a frame of the loop lies on each goroutine's stack.)
+    #[inline(never)]
     pub(super) fn rest(&self) {
         let scheduler = self.scheduler();
         let home = self.local().home();
