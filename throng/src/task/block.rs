@@ -26,8 +26,7 @@ pub(crate) struct Blocks {
 /// The blocks of larger tasks are the allocator's.
 fn class_of(layout: Layout) -> Option<usize> {
     debug_assert!(layout.size().is_multiple_of(layout.align()), "of a type");
-    let class = chunk::class_of_size(layout.size());
-    (class < CLASSES).then_some(class)
+    chunk::class_of_size(layout.size())
 }
 
 thread_local! {

@@ -9,7 +9,8 @@
 //! A chunk is one allocation. Its blocks are cut from the high end downwards, and only as they are wanted, so that memory is not touched before it is used. A block tells its chunk by its
 //! address. A chunk is *open* while it has a block to give, and is on the shelf then; it goes back to the allocator when all its blocks are back, unless it is the shelf's only open one.
 //!
-//! As chunks end at multiples of a large power of two, blocks are aligned to the largest one that divides their size. The size of a type is a multiple of its alignment: so they are aligned well enough for it.
+//! As chunks end at multiples of a large power of two, blocks are aligned to the largest one that divides their size. The size of a type is a multiple of its alignment, and rounding keeps it one: so they
+//! are aligned well enough for it.
 //!
 //! Why not leave it to the allocator, a block at a time? A spawn that finds no block in its worker's list comes seldom, unless many tasks exist at once. Then it is what spawning
 //! costs: measured, a fifth of a million spawns (the allocator's own work, and a system call for each page that its heap grows by).
@@ -23,10 +24,14 @@ use std::alloc::{Layout, alloc as system_alloc, dealloc};
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Sizes of blocks are rounded up to multiples of this.
-const GRAIN: usize = 8;
+/// Sizes up to `FINE_UP_TO` are rounded up to multiples of `FINE`, those up to `COARSE_UP_TO` to multiples of `COARSE`. Larger ones have no class.
+const FINE: usize = 8;
+const FINE_UP_TO: usize = 512;
+const COARSE: usize = 64;
+const COARSE_UP_TO: usize = 2048;
+const FINE_CLASSES: usize = FINE_UP_TO / FINE;
 /// How many sizes there are.
-pub(super) const CLASSES: usize = 64;
+pub(super) const CLASSES: usize = FINE_CLASSES + (COARSE_UP_TO - FINE_UP_TO) / COARSE;
 
 /// A chunk's size and alignment.
 const CHUNK: usize = 256 << 10;
@@ -71,13 +76,15 @@ unsafe impl Send for Shelf {}
 
 static SHELVES: [Mutex<Shelf>; CLASSES] = [const { Mutex::new(Shelf::new()) }; CLASSES];
 
-/// The class of blocks for this many bytes, at least one; it may be too large for any.
-pub(super) const fn class_of_size(bytes: usize) -> usize {
-    bytes.div_ceil(GRAIN) - 1
+/// The class of blocks for this many bytes, at least one.
+#[inline]
+pub(super) fn class_of_size(bytes: usize) -> Option<usize> {
+    let class = if bytes <= FINE_UP_TO { bytes.div_ceil(FINE) - 1 } else { FINE_CLASSES - 1 + (bytes - FINE_UP_TO).div_ceil(COARSE) };
+    (class < CLASSES).then_some(class)
 }
 
-pub(super) const fn size_of_class(class: usize) -> usize {
-    (class + 1) * GRAIN
+pub(super) fn size_of_class(class: usize) -> usize {
+    if class < FINE_CLASSES { (class + 1) * FINE } else { FINE_UP_TO + (class + 1 - FINE_CLASSES) * COARSE }
 }
 
 fn shelf(class: usize) -> MutexGuard<'static, Shelf> {
@@ -261,6 +268,19 @@ mod tests {
                 unsafe { dealloc(chunk.as_ptr().cast(), CHUNK_LAYOUT) };
             }
         }
+    }
+
+    #[test]
+    fn a_class_has_room_and_alignment_for_all_its_sizes() {
+        for bytes in 1..=COARSE_UP_TO {
+            let size = size_of_class(class_of_size(bytes).expect("one for each"));
+            assert!(size >= bytes && size < bytes + COARSE);
+            assert_eq!(class_of_size(size), class_of_size(bytes));
+            // What a type of this size may ask for.
+            assert!(bytes.trailing_zeros() <= size.trailing_zeros(), "{bytes} bytes in {size}");
+        }
+        assert_eq!(class_of_size(COARSE_UP_TO), Some(CLASSES - 1));
+        assert_eq!(class_of_size(COARSE_UP_TO + 1), None);
     }
 
     #[test]
