@@ -137,6 +137,7 @@ struct Policies;
 // Layer 0: the machine.
 mod fence;
 mod lock;
+mod memory;
 mod owned_lock;
 mod rng;
 mod shim;

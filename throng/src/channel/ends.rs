@@ -16,6 +16,7 @@ use std::process::abort;
 use std::ptr::NonNull;
 
 use super::shared::Shared;
+use crate::memory::Pooled;
 use crate::shim::{AtomicBool, AtomicUsize, Ordering};
 
 /// What the ends refer to.
@@ -65,7 +66,7 @@ impl Side for ToReceive {
 /// A counted reference to a channel.
 pub(crate) struct End<T, S: Side> {
     channel: NonNull<Channel<T>>,
-    side: PhantomData<(Box<Channel<T>>, S)>,
+    side: PhantomData<(Pooled<Channel<T>>, S)>,
 }
 
 // SAFETY: it refers to what is `Sync` if items are `Send`, and may drop it, with the items, on any thread.
@@ -76,7 +77,7 @@ unsafe impl<T: Send, S: Side> Sync for End<T, S> {}
 /// A new channel's two ends.
 pub(super) fn ends<T>(shared: Shared<T>) -> (End<T, ToSend>, End<T, ToReceive>) {
     let channel = Channel { senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1), gone: AtomicBool::new(false), shared };
-    let channel = NonNull::from(Box::leak(Box::new(channel)));
+    let channel = Pooled::new(channel).into_raw();
     (End { channel, side: PhantomData }, End { channel, side: PhantomData })
 }
 
@@ -126,7 +127,7 @@ impl<T, S: Side> Drop for End<T, S> {
         // AcqRel: what this side did comes before the freeing, whichever side is the second.
         if self.channel().gone.swap(true, Ordering::AcqRel) {
             // SAFETY: E1: both counts are zero, so nobody refers to it, and only the second side comes here.
-            drop(unsafe { Box::from_raw(self.channel.as_ptr()) });
+            drop(unsafe { Pooled::from_raw(self.channel) });
         }
     }
 }

@@ -27,6 +27,7 @@ mod iter;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod receiver;
+mod ring;
 mod sender;
 mod shared;
 
@@ -59,7 +60,7 @@ pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
 
 /// A channel that buffers up to `capacity` items; with 0, a [`rendezvous`] channel. Go's `make(chan T, capacity)`.
 ///
-/// The buffer grows with what is in it, so a large capacity costs nothing until it is used; `usize::MAX` is [`unbounded`].
+/// The buffer comes with the first item that is not received at once. If it is to take more than a kilobyte it grows with what is in it, so a large capacity costs nothing until it is used; `usize::MAX` is [`unbounded`].
 ///
 /// ```
 /// use throng::channel::{TrySendError, bounded};

@@ -12,11 +12,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
 use std::mem;
 use std::pin::pin;
 use std::time::Instant;
 
+use super::ring::Ring;
 use crate::home::local;
 use crate::lock::{Held, SpinGuard, SpinLock};
 use crate::waiter::{Cause, Heeds, arm};
@@ -33,7 +33,7 @@ const MAY_SEND: u32 = 1 << 2;
 
 /// What the lock guards. (`pub` since it is part of the type of a [`Place`].)
 pub struct State<T> {
-    buffer: VecDeque<T>,
+    buffer: Ring<T>,
     /// 0: rendezvous; `usize::MAX`: unbounded.
     capacity: usize,
     closed: bool,
@@ -88,8 +88,8 @@ impl<T> State<T> {
             return Offered::Full;
         }
         if let Some(item) = item.take() {
-            if self.buffer.len() == self.buffer.capacity() {
-                self.grow();
+            if self.buffer.is_out_of_room() {
+                self.buffer.grow(self.capacity);
             }
             self.buffer.push_back(item);
         }
@@ -120,6 +120,9 @@ impl<T> State<T> {
             return Some(woken);
         }
         if let Some(item) = item {
+            if self.buffer.is_out_of_room() {
+                self.buffer.grow(self.capacity.max(self.buffer.len() + 1));
+            }
             self.buffer.push_front(item);
         }
         None
@@ -127,15 +130,11 @@ impl<T> State<T> {
 
     fn refill(&mut self) -> Option<Woken> {
         let (item, woken) = self.senders.claim(Option::take)?;
-        self.buffer.extend(item);
+        if let Some(item) = item {
+            // (What was taken out just now has left room.)
+            self.buffer.push_back(item);
+        }
         Some(woken)
-    }
-
-    /// Makes room in the buffer: doubles it, but not beyond the channel's capacity.
-    #[cold]
-    fn grow(&mut self) {
-        let len = self.buffer.len();
-        self.buffer.reserve_exact(len.max(4).min(self.capacity - len));
     }
 
     /// Whether a receive would not wait. (A waiting sender that has been fired otherwise makes this true too.)
@@ -172,7 +171,7 @@ pub(crate) fn flag<T>(state: &mut SpinGuard<'_, State<T>>) {
 
 impl<T> Shared<T> {
     pub(super) fn new(capacity: usize) -> Shared<T> {
-        let state = State { buffer: VecDeque::new(), capacity, closed: false, receivers: WaitQueue::new(), senders: WaitQueue::new() };
+        let state = State { buffer: Ring::new(), capacity, closed: false, receivers: WaitQueue::new(), senders: WaitQueue::new() };
         Shared { state: SpinLock::with_flags(state, if capacity == 0 { 0 } else { MAY_SEND }) }
     }
 

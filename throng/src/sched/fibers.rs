@@ -4,6 +4,7 @@ use std::ptr::{self, NonNull};
 
 use super::worker::Worker;
 use crate::fiber::{Fiber, Resumed, Stack};
+use crate::memory;
 
 /// How many stacks a worker takes from the slab at once.
 const STACKS_AT_ONCE: usize = 16;
@@ -102,7 +103,7 @@ impl Worker {
                 unsafe { Fiber::trim(fiber) };
             }
         });
-        self.blocks.trim();
+        memory::tidy();
         self.give_stacks_back();
         self.scheduler().slab.trim(KEEP_FIBERS);
     }

@@ -34,9 +34,10 @@ use crate::cancelled::Cancelled;
 use crate::fiber::{AltStack, Fiber, Stack};
 use crate::home::Message;
 use crate::home::local::{self, Local};
+use crate::memory::Blocks;
 use crate::rng;
 use crate::task::children::Children;
-use crate::task::{Blocks, Header, Outgoing};
+use crate::task::{Header, Outgoing};
 use crate::waiter::{Waiter, permits};
 
 /// See the module's header.

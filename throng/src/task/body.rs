@@ -7,9 +7,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::list::Siblings;
-use super::{About, HANDLE, Header, Name, Outcome, RUNTIME, Ran, Vtable, block};
+use super::{About, HANDLE, Header, Name, Outcome, RUNTIME, Ran, Vtable};
 use crate::context::Context;
 use crate::lock::SpinLock;
+use crate::memory;
 use crate::panics::Caught;
 use crate::spawn::SpawnError;
 use crate::waiter::Waiter;
@@ -91,12 +92,26 @@ where
             layout: std::alloc::Layout::new::<Task<(), F, R>>(),
         }
     };
-    let place = block::alloc(vtable.layout).ok_or(SpawnError::out_of_memory(vtable.layout.size()))?;
+    let place = memory::alloc(vtable.layout).ok_or(SpawnError::out_of_memory(vtable.layout.size()))?;
     let task = Task { header: header(spec, vtable), kind: (), report, body: UnsafeCell::new(Body { closure: ManuallyDrop::new(closure) }) };
     let place = place.cast::<Task<(), F, R>>();
     // SAFETY: a fresh block of this layout.
     unsafe { place.write(task) };
     Ok(place.cast())
+}
+
+/// Frees a task's block.
+///
+/// # Safety
+/// Nobody refers to it any more; its outcome is gone. (`complete`, `release` or `drop_handle` said so.)
+#[inline]
+pub(crate) unsafe fn free(task: NonNull<Header>) {
+    // SAFETY: by contract it is ours.
+    let layout = unsafe { task.as_ref() }.vtable.layout;
+    // SAFETY: by contract nobody uses it again.
+    unsafe { task.drop_in_place() };
+    // SAFETY: allocated with this layout by `create`, or for a coroutine.
+    unsafe { memory::free(task.cast(), layout) };
 }
 
 unsafe fn run<F, R>(task: NonNull<Header>, skip: bool) -> Ran

@@ -15,7 +15,8 @@ use std::task::{Context, Poll};
 
 use super::body::{Body, Report, Spec, Task, drop_outcome, header, take};
 use super::turns::{Schedule, Turns, borrowed_waker};
-use super::{COROUTINE, Header, Outcome, Ran, Vtable, block};
+use super::{COROUTINE, Header, Outcome, Ran, Vtable};
+use crate::memory;
 use crate::panics::Caught;
 use crate::spawn::SpawnError;
 
@@ -41,7 +42,7 @@ where
             layout: std::alloc::Layout::new::<Task<Turns, F, R>>(),
         }
     };
-    let place = block::alloc(vtable.layout).ok_or(SpawnError::out_of_memory(vtable.layout.size()))?;
+    let place = memory::alloc(vtable.layout).ok_or(SpawnError::out_of_memory(vtable.layout.size()))?;
     spec.flags |= COROUTINE;
     let body = UnsafeCell::new(Body { closure: ManuallyDrop::new(future) });
     let task = Task { header: header(spec, vtable), kind: Turns::new(schedule), report, body };

@@ -25,10 +25,8 @@
 //! - K3: the siblings are touched by the home of the owner. `owner` is written before the task is known to others; the owner is there while `RUNTIME` is set.
 
 mod about;
-mod block;
 mod body;
 pub(crate) mod children;
-mod chunk;
 mod coroutine;
 mod list;
 mod outgoing;
@@ -52,8 +50,7 @@ use crate::waiter::Waiter;
 use crate::waiter::permits::{PERMITS, Permits};
 use crate::waitq::WaitQueue;
 use about::About;
-pub(crate) use block::{Blocks, free};
-pub(crate) use body::{Report, Spec, create, put};
+pub(crate) use body::{Report, Spec, create, free, put};
 use children::Children;
 pub(crate) use coroutine::{create_coroutine, renew_budget, spend};
 pub(crate) use list::List;

@@ -10,6 +10,7 @@ use super::children::Children;
 use super::{Header, LINKED, Ran, complete, free, release};
 use crate::home::Message;
 use crate::home::local::Local;
+use crate::memory::Pooled;
 
 /// A child has run: completes it and tells its owner, at once if this is the owner's home, else by sending it there.
 ///
@@ -77,7 +78,7 @@ pub(crate) unsafe fn finish_away(task: NonNull<Header>, ran: Ran) {
 /// before it does anything else than run a sibling (`Worker::run_loop`).
 pub(crate) struct Outgoing {
     owner: Cell<*const Children>,
-    parcel: Cell<Option<Box<Parcel>>>,
+    parcel: Cell<Option<Pooled<Parcel>>>,
 }
 
 const PARCEL: usize = 32;
@@ -85,7 +86,9 @@ const PARCEL: usize = 32;
 #[repr(C)]
 struct Parcel {
     message: Message,
-    children: Vec<NonNull<Header>>,
+    children: [NonNull<Header>; PARCEL],
+    /// So many of the places are filled.
+    len: usize,
 }
 
 impl Outgoing {
@@ -100,10 +103,12 @@ impl Outgoing {
             self.flush();
             self.owner.set(owner);
         }
-        let mut parcel =
-            self.parcel.take().unwrap_or_else(|| Box::new(Parcel { message: Message::new(), children: Vec::with_capacity(PARCEL) }));
-        parcel.children.push(task);
-        let full = parcel.children.len() == PARCEL;
+        let parcel = || Pooled::new(Parcel { message: Message::new(), children: [task; PARCEL], len: 0 });
+        let mut parcel = self.parcel.take().unwrap_or_else(parcel);
+        let place = parcel.len;
+        parcel.children[place] = task;
+        parcel.len = place + 1;
+        let full = parcel.len == PARCEL;
         self.parcel.set(Some(parcel));
         if full {
             self.flush();
@@ -131,16 +136,17 @@ impl Outgoing {
             // SAFETY: C2: it waits for the children in the parcel.
             let home = unsafe { &*owner }.home();
             // SAFETY: a new message, owned until it is delivered; `deliver_parcel` frees it.
-            unsafe { home.push(NonNull::from(Box::leak(parcel)).cast(), deliver_parcel) };
+            unsafe { home.push(parcel.into_raw().cast(), deliver_parcel) };
         }
     }
 }
 
 unsafe fn deliver_parcel(message: NonNull<Message>, local: &Local) {
     // SAFETY: made by `Outgoing::add` for this delivery.
-    let parcel = unsafe { Box::from_raw(message.cast::<Parcel>().as_ptr()) };
-    for (i, &child) in parcel.children.iter().enumerate() {
-        if let Some(&later) = parcel.children.get(i + 4) {
+    let parcel = unsafe { Pooled::from_raw(message.cast::<Parcel>()) };
+    let children = &parcel.children[..parcel.len];
+    for (i, &child) in children.iter().enumerate() {
+        if let Some(&later) = children.get(i + 4) {
             super::prefetch(later);
         }
         // SAFETY: completed by `finish`, and this is the home of its owner.

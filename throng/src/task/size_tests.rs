@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::Header;
+use crate::memory::block_size;
 use crate::{Cancelled, Runtime, launch, rendezvous, scope};
 
 const MOST: usize = 160;
@@ -22,7 +23,7 @@ impl<const N: usize> Future for Words<N> {
 }
 
 fn check(header: &Header, future: usize, what: &str) {
-    let block = header.block_size();
+    let block = block_size(header.vtable.layout);
     assert!(block > future && block <= future + MOST, "{what}: a block of {block} bytes for a future of {future}");
 }
 

@@ -1,4 +1,4 @@
-//! Chunks: where the blocks of tasks come from and go back to. One shelf of chunks for each size of block, for all runtimes and threads of the process, since a task may outlive
+//! Chunks: where blocks come from and go back to. One shelf of chunks for each size of block, for all runtimes and threads of the process, since a task may outlive
 //! its runtime.
 //!
 //! ```text
@@ -12,11 +12,13 @@
 //! As chunks end at multiples of a large power of two, blocks are aligned to the largest one that divides their size. The size of a type is a multiple of its alignment, and rounding keeps it one: so they
 //! are aligned well enough for it.
 //!
+//! The *depot* of a shelf holds magazines that workers had no room for, as they are, for the next who wants one.
+//!
 //! Why not leave it to the allocator, a block at a time? A spawn that finds no block in its worker's list comes seldom, unless many tasks exist at once. Then it is what spawning
 //! costs: measured, a fifth of a million spawns (the allocator's own work, and a system call for each page that its heap grows by).
 //!
 //! Invariants:
-//! - B1: a block is in one list at most: its chunk's, a worker's, or one on its way between them. A block that is in none is a task's.
+//! - B1: a block is in one list at most: its chunk's, a worker's, the depot's, or one on its way between them. A block that is in none is in use.
 //! - B2: `out` counts the blocks of a chunk that are not in its list, and have been cut.
 //! - B3: a chunk and its header change under the lock of its shelf only.
 
@@ -66,8 +68,9 @@ struct Chunk {
     place: Option<usize>,
 }
 
-/// The open chunks of a size.
+/// The chunks of a size.
 struct Shelf {
+    depot: Vec<FreeList>,
     open: Vec<NonNull<Chunk>>,
 }
 
@@ -91,9 +94,28 @@ fn shelf(class: usize) -> MutexGuard<'static, Shelf> {
     SHELVES[class].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `n` blocks of a class, fewer if there is no memory.
+/// A magazine of `n` blocks of a class, or a block, if `n` is one; fewer if there is no memory.
 pub(super) fn take(class: usize, n: usize) -> FreeList {
-    shelf(class).take(size_of_class(class), n)
+    let mut shelf = shelf(class);
+    let put_by = if n > 1 { shelf.depot.pop() } else { None };
+    put_by.unwrap_or_else(|| shelf.take(size_of_class(class), n))
+}
+
+/// Leaves a magazine to the next who wants one.
+pub(super) fn put_by(class: usize, magazine: FreeList) {
+    shelf(class).depot.push(magazine);
+}
+
+/// Gives back what is in the depot, a magazine at a time, to let others in between.
+pub(super) fn tidy(class: usize) {
+    loop {
+        let mut shelf = shelf(class);
+        let Some(magazine) = shelf.depot.pop() else {
+            shelf.depot.shrink_to_fit();
+            return;
+        };
+        shelf.give(magazine);
+    }
 }
 
 /// Takes blocks of a class back.
@@ -129,18 +151,6 @@ impl FreeList {
         self.first = unsafe { block.as_ref() }.next;
         self.len -= 1;
         Some(block.cast())
-    }
-
-    /// Leaves the `keep` blocks that were pushed last, and returns the others.
-    pub(super) fn split_off(&mut self, keep: usize) -> FreeList {
-        let mut rest = std::mem::take(self);
-        while self.len < keep
-            && let Some(block) = rest.pop()
-        {
-            // SAFETY: out of the other list just now.
-            unsafe { self.push(block) };
-        }
-        rest
     }
 }
 
@@ -179,7 +189,7 @@ impl Chunk {
 
 impl Shelf {
     const fn new() -> Shelf {
-        Shelf { open: Vec::new() }
+        Shelf { depot: Vec::new(), open: Vec::new() }
     }
 
     fn take(&mut self, size: usize, n: usize) -> FreeList {
