@@ -5,25 +5,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::{RecvError, SendError, Sender, bounded, rendezvous};
-use crate::home::local;
-use crate::waiter::Waiter;
-
-/// Another thread's waiter, for cancelling it; that thread joins the one that does.
-struct Victim(std::ptr::NonNull<Waiter>);
-
-// SAFETY: a waiter may be cancelled from anywhere.
-unsafe impl Send for Victim {}
-
-impl Victim {
-    fn me() -> Victim {
-        local::with(|local| Victim(std::ptr::NonNull::from(local.current())))
-    }
-
-    fn cancel(self) {
-        // SAFETY: its thread joins the caller before it ends.
-        unsafe { self.0.as_ref() }.cancel(true);
-    }
-}
+use crate::waitq::loom_tests::Victim;
 
 #[test]
 fn loom_rendezvous_hands_over_once() {

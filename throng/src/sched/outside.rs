@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use super::{Scheduler, Unstarted};
 use crate::lock::SpinLock;
 use crate::spawn::SpawnError;
-use crate::task::record::TaskRef;
+use crate::task::record::{TaskRef, cancel_all};
 use crate::task::{self, Header, Ran};
 
 /// The tasks of a scheduler, or of something else that runs tasks, that belong to no worker.
@@ -103,9 +103,7 @@ impl Outside {
         let none = state.is_over();
         drop(state);
         // Outside of the lock: who is told of the cancellation may start a task, and be refused.
-        for task in tasks {
-            task.header().cancel(false);
-        }
+        cancel_all(false, |cancel| tasks.iter().for_each(|task| cancel(task.header())));
         none
     }
 }

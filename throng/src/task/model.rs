@@ -14,7 +14,7 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use crate::lock::SpinLock;
-use turn_word::{TurnWord, WAKERS};
+use turn_word::{Turn, TurnWord, WAKERS};
 
 /// A coroutine that waits for some events, and its queue.
 struct Model {
@@ -55,7 +55,7 @@ impl Model {
     fn happen(&self, event: usize) {
         // Relaxed: that the turn sees it is the word's business.
         self.events[event].store(true, Ordering::Relaxed);
-        if self.word.notify() {
+        if self.word.notify() == Turn::Due {
             self.queue();
         }
     }
@@ -191,7 +191,7 @@ impl Held {
     /// A wake of a task whose last turn has begun.
     fn wake(&self) {
         self.0.touch();
-        assert!(!self.0.word.notify(), "queued after its end");
+        assert_ne!(self.0.word.notify(), Turn::Due, "queued after its end");
     }
 }
 

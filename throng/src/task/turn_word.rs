@@ -22,6 +22,17 @@ const WAKER: u32 = 1 << 3;
 /// The flag of the lock: there are wakers of the coroutine, or were.
 pub(super) const WAKERS: u32 = 1 << 12;
 
+/// Where a wake has found a coroutine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    /// It waited: the caller is to queue it.
+    Due,
+    /// It is, or is being, queued: its next turn sees what the waker did before.
+    Queued,
+    /// It is being polled, or is in a queue without having been woken.
+    Taken,
+}
+
 pub(super) struct TurnWord(AtomicU32);
 
 impl TurnWord {
@@ -52,11 +63,15 @@ impl TurnWord {
         self.0.fetch_and(!BUSY, Ordering::AcqRel) & NOTIFIED != 0
     }
 
-    /// Notes a wake. `true`: the caller is to queue it.
+    /// Notes a wake.
     #[inline]
-    pub(super) fn notify(&self) -> bool {
+    pub(super) fn notify(&self) -> Turn {
         // Release pairs with `begin`; Acquire with `pause`: the turn before is over.
-        self.0.fetch_or(NOTIFIED, Ordering::AcqRel) & (BUSY | NOTIFIED) == 0
+        match self.0.fetch_or(NOTIFIED, Ordering::AcqRel) & (BUSY | NOTIFIED) {
+            0 => Turn::Due,
+            NOTIFIED => Turn::Queued,
+            _ => Turn::Taken,
+        }
     }
 
     /// One waker more.

@@ -30,7 +30,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::turn_word::TurnWord;
+use super::turn_word::{Turn, TurnWord};
 use super::{COROUTINE, Header, REFERENCES, free};
 use crate::home::local::{self, Local};
 
@@ -119,8 +119,8 @@ impl Turns {
     /// Its turn is to be followed by another one.
     #[cold]
     pub(super) fn wake_itself(&self) {
-        let idle = self.word.notify();
-        debug_assert!(!idle, "it has the turn");
+        let turn = self.word.notify();
+        debug_assert_eq!(turn, Turn::Taken, "it has the turn");
     }
 
     /// Whether a part of it is shielded.
@@ -146,17 +146,18 @@ impl Header {
         self.join.flags() & COROUTINE != 0
     }
 
-    /// A coroutine is to have another turn. The caller knows it to be there.
-    pub(crate) fn wake_coroutine(&self) {
-        if let Some(turns) = self.turns()
-            && turns.word.notify()
-        {
+    /// A coroutine is to have another turn. The caller knows it to be there. `true`: it may be in a turn just now.
+    pub(crate) fn wake_coroutine(&self) -> bool {
+        let Some(turns) = self.turns() else { return false };
+        let turn = turns.word.notify();
+        if turn == Turn::Due {
             let schedule = turns.schedule.schedule();
             // SAFETY: it has not ended (T2), so its schedule is there.
             let queue = unsafe { schedule.as_ref() }.queue;
             // SAFETY: `notify` has made it ours to queue.
             unsafe { queue(NonNull::from(self), schedule, Why::Woken) };
         }
+        turn == Turn::Taken
     }
 
     /// Its last turn is over, its future gone. Still with the runtime's reference.

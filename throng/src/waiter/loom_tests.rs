@@ -1,8 +1,9 @@
 //! The waiter word, model-checked: its flags against its waits, and who decides.
 
-use loom::sync::Arc;
-use loom::sync::Mutex;
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+
+use crate::fence;
 
 use super::word::{Cause, Heeds, Met, Word};
 
@@ -51,9 +52,9 @@ fn loom_watcher_is_told_once() {
     });
 }
 
-/// A wait is armed while others set flags: none is lost, and the cancellation either finds the wait or is seen by it.
+/// A wait is armed while others set marks: none is lost, and the cancellation ends the wait, by the owner's hand or the canceller's, who looks again behind a fence.
 #[test]
-fn loom_flags_survive_arming() {
+fn loom_cancel_behind_a_fence() {
     loom::model(|| {
         let word = Arc::new(Word::new(false));
         let watcher = {
@@ -62,20 +63,59 @@ fn loom_flags_survive_arming() {
         };
         let canceller = {
             let word = Arc::clone(&word);
-            thread::spawn(move || word.cancel(true))
+            thread::spawn(move || {
+                let (met, told) = word.cancel(true);
+                let woken = met == Met::Waiting || {
+                    fence::heavy();
+                    word.end_cancelled_wait()
+                };
+                (woken, told)
+            })
         };
         let (generation, cancelled) = word.arm(Heeds::Everything);
-        if cancelled {
-            assert!(word.fire(generation, Cause(0)), "a canceller that came before the arming fires nothing");
-        }
-        let (met, told) = canceller.join().unwrap();
-        assert_eq!(met == Met::Waiting, !cancelled, "met {met:?}");
+        let retracted = cancelled && word.fire(generation, Cause::CANCELLED);
+        let (woken, told) = canceller.join().unwrap();
+        assert_ne!(woken, retracted, "one of the two ends the wait, and one only");
         assert!(word.is_cancelled() && word.is_cancelled_alone());
         // Whoever of the two came second saw the other.
         assert_eq!(watcher.join().unwrap(), told);
-        if !cancelled {
-            assert_eq!(word.cause(), Cause::CANCELLED);
+        assert_eq!(word.cause(), Cause::CANCELLED);
+    });
+}
+
+/// The same by a letter to the home, which is read before the wait or while it lasts.
+#[test]
+fn loom_cancel_by_letter() {
+    loom::model(|| {
+        let word = Arc::new(Word::new(false));
+        let mail = Arc::new((Mutex::new(false), Condvar::new()));
+        let canceller = {
+            let (word, mail) = (Arc::clone(&word), Arc::clone(&mail));
+            thread::spawn(move || {
+                let (met, _) = word.cancel(false);
+                // The wake, or the letter.
+                *mail.0.lock().unwrap() = true;
+                mail.1.notify_one();
+                met == Met::Waiting
+            })
+        };
+        let read = |word: &Word| std::mem::take(&mut *mail.0.lock().unwrap()) && word.end_cancelled_wait();
+        assert!(!read(&word), "nothing waits");
+        let (generation, cancelled) = word.arm(Heeds::Everything);
+        let mut ended = cancelled && word.fire(generation, Cause::CANCELLED);
+        let retracted = ended;
+        if !ended {
+            // Parked.
+            let mut letter = mail.0.lock().unwrap();
+            while !*letter {
+                letter = mail.1.wait(letter).unwrap();
+            }
+            drop(letter);
+            ended = word.end_cancelled_wait();
         }
+        let woken = canceller.join().unwrap();
+        assert_ne!(woken, ended, "one of the two ends the wait, and one only");
+        assert!(!(retracted && woken));
     });
 }
 

@@ -150,6 +150,13 @@ impl Waiter {
         }
     }
 
+    /// Of a task that is cancelled: ends its present wait, if that heeds cancellation, and wakes it. (What the canceller has not seen may be seen now.)
+    pub(crate) fn end_cancelled_wait(&self) -> bool {
+        let ended = self.word.end_cancelled_wait();
+        self.wake_cancelled(if ended { Met::Waiting } else { Met::Busy });
+        ended
+    }
+
     /// What the word knows of the task besides its waits.
     #[inline]
     pub(crate) fn word(&self) -> &Word {
@@ -160,6 +167,13 @@ impl Waiter {
     #[inline]
     pub(crate) fn is_task_cancelled(&self) -> bool {
         self.word.is_cancelled()
+    }
+
+    /// Where it has settled. (A coroutine may be elsewhere by now.)
+    #[cfg(not(loom))]
+    pub(crate) fn settled_at(&self) -> Option<&'static Home> {
+        // SAFETY: homes are never freed (H2).
+        unsafe { self.home().as_ref() }
     }
 
     /// Where it has settled, if it has and is inside of a scope: who cancels it must tell that home (`cancel_scopes`) unless the cancellation woke it.
@@ -203,13 +217,10 @@ impl Waiter {
 }
 
 impl Waiter {
-    /// It was cancelled before the wait that has just been armed.
+    /// It is cancelled, and the wait that has just been armed heeds that. `Ok`: the canceller has seen the wait as we have seen him, and was quicker to end it: a wake is on its way, for which it must be parked.
     #[cold]
-    fn retract_cancelled(&self, generation: Generation) -> Cancelled {
-        // Nobody has a ticket, and a canceller that came before the arming fires nothing.
-        let retracted = self.word.fire(generation, Cause::CANCELLED);
-        debug_assert!(retracted);
-        self.refused()
+    fn retract_cancelled(&self, generation: Generation) -> Result<(), Cancelled> {
+        if self.word.fire(generation, Cause::CANCELLED) { Err(self.refused()) } else { Ok(()) }
     }
 }
 
@@ -249,7 +260,7 @@ pub(crate) fn arm(local: &Local, heeds: Heeds) -> Result<Wait<'_>, Cancelled> {
     if heeds == Heeds::Everything && waiter.heeds_plainly() && !unwinding() {
         let (generation, cancelled) = waiter.word.arm(heeds);
         if cancelled {
-            return Err(waiter.retract_cancelled(generation));
+            waiter.retract_cancelled(generation)?;
         }
         return Ok(Wait { local, waiter, generation, untold: false });
     }
@@ -269,9 +280,9 @@ fn arm_otherwise(local: &Local, heeds: Heeds) -> Result<Wait<'_>, Cancelled> {
     let shielded = waiter.is_shielded();
     let (generation, cancelled) = waiter.word.arm(if shielded { Heeds::Interrupts } else { heeds });
     if cancelled && !shielded {
-        return Err(waiter.retract_cancelled(generation));
+        waiter.retract_cancelled(generation)?;
     }
-    Ok(Wait { local, waiter, generation, untold: cancelled })
+    Ok(Wait { local, waiter, generation, untold: cancelled && shielded })
 }
 
 /// Whether a panic is unwinding this thread.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::{Entry, WaitQueue};
+use crate::fence;
 use crate::home::local;
 use crate::lock::SpinLock;
-use crate::waiter::{Cause, Heeds, Waiter, arm};
+use crate::waiter::{Cause, Heeds, Met, Waiter, arm};
 
 type Queue = SpinLock<WaitQueue<u32>>;
 
@@ -40,7 +41,12 @@ impl Victim {
 
     pub(crate) fn cancel(self) {
         // SAFETY: see `me`.
-        unsafe { self.0.as_ref() }.cancel(true);
+        let waiter = unsafe { self.0.as_ref() };
+        // As `Header::cancel` does.
+        if waiter.cancel(true).0 == Met::Busy {
+            fence::heavy();
+            waiter.end_cancelled_wait();
+        }
     }
 }
 

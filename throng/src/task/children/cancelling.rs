@@ -13,6 +13,7 @@ use crate::cause::Cause;
 use crate::home::Message;
 use crate::home::local::{self, Local};
 use crate::task::Header;
+use crate::task::record::cancel_all;
 use crate::waiter::Link;
 
 /// The cancellation of a scope, on its way to its home.
@@ -66,7 +67,7 @@ impl Children {
             return;
         }
         // Cancelling queues and wakes; it runs nothing here and ends no task, so the list stays as it is.
-        self.books.list.for_each(|child| child.cancel(false));
+        cancel_all(false, |cancel| self.books.list.for_each(cancel));
         if self.shared.flags() & RECORD != 0 {
             let record = self.shared.lock().record.clone();
             if let (Some(record), Some(cause)) = (record, self.cause()) {
@@ -78,7 +79,7 @@ impl Children {
     /// Cancels the children there are, and not those to come. On the home.
     pub(crate) fn cancel_present(&self) {
         // As in `tell`.
-        self.books.list.for_each(|child| child.cancel(true));
+        cancel_all(true, |cancel| self.books.list.for_each(cancel));
     }
 
     /// On the home: cancels every child, and interrupts the owner's own code.

@@ -87,6 +87,14 @@ struct Announcement {
     child: NonNull<Header>,
 }
 
+/// Who may know a child that is being linked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Known {
+    ToUsOnly,
+    /// It may run already.
+    Elsewhere,
+}
+
 impl Children {
     /// A root's.
     pub(crate) fn of_root(home: &'static Home, runtime: *const ()) -> Children {
@@ -250,14 +258,14 @@ impl Children {
         // SAFETY: new, so ours.
         unsafe { child.as_ref() }.owner.set(self);
         if self.is_home(local) {
-            self.link(child, local);
+            self.link(child, local, Known::ToUsOnly);
         } else {
             self.announce(child);
         }
     }
 
     #[inline]
-    fn link(&self, child: NonNull<Header>, local: &Local) {
+    fn link(&self, child: NonNull<Header>, local: &Local, known: Known) {
         // SAFETY: new, or announced: linked before its end can be read.
         unsafe { self.books.list.link(child) };
         self.books.pending.set(self.books.pending.get() + 1);
@@ -265,12 +273,12 @@ impl Children {
         // SAFETY: on the home, and the scope is open.
         let missed = || self.body().is_some_and(|body| unsafe { body.is_task_cancelled() });
         if self.is_cancelled() || missed() {
-            self.link_late(child, local);
+            self.link_late(child, local, known);
         }
     }
 
     #[cold]
-    fn link_late(&self, child: NonNull<Header>, local: &Local) {
+    fn link_late(&self, child: NonNull<Header>, local: &Local, known: Known) {
         if !self.is_cancelled() {
             return self.cancel_from_outside(local, None);
         }
@@ -278,7 +286,11 @@ impl Children {
             self.books.cut.set(true);
         }
         // SAFETY: just linked, so alive.
-        unsafe { child.as_ref() }.cancel(false);
+        let child = unsafe { child.as_ref() };
+        match known {
+            Known::ToUsOnly => child.cancel_new(),
+            Known::Elsewhere => child.cancel(false),
+        }
     }
 
     /// # Safety
@@ -362,7 +374,7 @@ unsafe fn deliver_announcement(message: NonNull<Message>, local: &Local) {
     let header = unsafe { announcement.child.as_ref() };
     // SAFETY: C2.
     let owner = unsafe { &*header.owner.get() };
-    owner.link(announcement.child, local);
+    owner.link(announcement.child, local, Known::Elsewhere);
 }
 
 impl fmt::Debug for Children {
