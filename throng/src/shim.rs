@@ -39,8 +39,9 @@ mod imp {
 
         #[inline(always)]
         pub(crate) fn try_acquire(&self) -> Option<u32> {
-            // Acquire pairs with the Release of `release`: what the last holder wrote is seen. (Relaxed: only the holder changes the flags.)
-            (self.0.fetch_or(1, Acquire) & 1 == 0).then(|| self.0.load(Relaxed) & !1)
+            let seen = self.0.load(Relaxed);
+            // Acquire pairs with the Release of `release`: what the last holder wrote is seen. (Not a `fetch_or`, which is compiled to an instruction that does not tell the flags.)
+            (seen & 1 == 0 && self.0.compare_exchange(seen, seen | 1, Acquire, Relaxed).is_ok()).then_some(seen)
         }
 
         #[inline(always)]
