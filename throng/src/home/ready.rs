@@ -11,7 +11,7 @@ use super::Message;
 use crate::waiter::Waiter;
 
 /// How many are fetched together.
-const BATCH: usize = 8;
+const BATCH: usize = 16;
 /// Up to here a list is short.
 const SHORT: usize = 2 * BATCH;
 
