@@ -10,8 +10,8 @@ use std::ptr::NonNull;
 use super::{Scheduler, Unstarted};
 use crate::lock::SpinLock;
 use crate::spawn::SpawnError;
-use crate::task::record::{TaskRef, cancel_all};
-use crate::task::{self, Header, Ran};
+use crate::task::record::TaskRef;
+use crate::task::{self, Header, Ran, cancel_all};
 
 /// The tasks of a scheduler, or of something else that runs tasks, that belong to no worker.
 pub(crate) struct Outside(SpinLock<State>);

@@ -26,6 +26,7 @@
 
 mod about;
 mod body;
+mod cancelling;
 pub(crate) mod children;
 mod coroutine;
 mod list;
@@ -51,6 +52,7 @@ use crate::waiter::permits::{PERMITS, Permits};
 use crate::waitq::WaitQueue;
 use about::About;
 pub(crate) use body::{Report, Spec, create, free, put};
+pub(crate) use cancelling::cancel_all;
 use children::Children;
 pub(crate) use coroutine::{create_coroutine, renew_budget, spend};
 pub(crate) use list::List;

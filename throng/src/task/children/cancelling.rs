@@ -12,8 +12,7 @@ use super::{Children, RECORD};
 use crate::cause::Cause;
 use crate::home::Message;
 use crate::home::local::{self, Local};
-use crate::task::Header;
-use crate::task::record::cancel_all;
+use crate::task::{Header, cancel_all};
 use crate::waiter::Link;
 
 /// The cancellation of a scope, on its way to its home.
