@@ -16,6 +16,9 @@ use crate::waiter::{Heeds, arm};
 ///
 /// Zero gives way to others once, like [`yield_now`](crate::yield_now). From a plain thread it blocks the thread.
 ///
+/// It never ends early. Where more than 64 timers are set on a worker that has nothing else to do, it may end a millisecond late (half of one on average), so that one awakening serves several; else
+/// as soon as the system wakes the thread.
+///
 /// # Errors
 /// [`Cancelled`] if the task is cancelled, before or meanwhile.
 ///
