@@ -217,7 +217,10 @@ fn start_modes() {
                 Ok::<_, Cancelled>(())
             })
             .unwrap();
-            assert_eq!(order.into_inner().unwrap(), ["child", "parent", "child, later"], "{label}");
+            let order = order.into_inner().unwrap();
+            // The next turn may be another worker's, and come before ours goes on.
+            let other = ["child", "child, later", "parent"];
+            assert!(order == ["child", "parent", "child, later"] || !label.starts_with("1 ") && order == other, "{label}: {order:?}");
 
             let atomic = task().atomic().launch(async { "has run" });
             atomic.cancel();
