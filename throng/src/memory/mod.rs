@@ -34,7 +34,7 @@ pub(crate) struct Blocks {
 /// Blocks of one class. One magazine would be exchanged at every other call, where a worker takes and gives in turn at its end.
 struct Magazines {
     loaded: FreeList,
-    /// Full, empty, or between.
+    /// Full or empty.
     spare: FreeList,
     /// How many blocks make a magazine.
     full: usize,

@@ -67,6 +67,7 @@ impl Header {
     /// Cancels a task that nobody else knows yet.
     pub(crate) fn cancel_new(&self) {
         let (met, watched) = self.waiter.cancel(false);
+        // Nobody can have begun a wait of it.
         let _ = self.follow(met, watched);
     }
 
