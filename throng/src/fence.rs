@@ -10,7 +10,7 @@
 //!
 //! Where there is no `membarrier` (or a sandbox forbids it from the start) both are full fences. It must not be forbidden later: what is to be done then cannot be known, and the process ends.
 
-pub(crate) use imp::{heavy, light, prepare};
+pub(crate) use imp::{heavy, is_light_cheap, light, light_for_sure, prepare};
 
 #[cfg(all(not(loom), any(target_os = "linux", target_os = "android")))]
 mod imp {
@@ -31,6 +31,18 @@ mod imp {
             // Relaxed: starting a thread orders it for that thread.
             REGISTERED.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a light fence is less than a full one.
+    pub(crate) fn is_light_cheap() -> bool {
+        // Relaxed: once it is true, it stays so.
+        REGISTERED.load(Ordering::Relaxed)
+    }
+
+    /// [`light`], by a thread to which [`is_light_cheap`] has said so.
+    #[inline(always)]
+    pub(crate) fn light_for_sure() {
+        compiler_fence(Ordering::SeqCst);
     }
 
     #[inline(always)]
@@ -60,8 +72,18 @@ mod imp {
 
     pub(crate) fn prepare() {}
 
+    // In a model both are full ones, and stand for any.
+    pub(crate) fn is_light_cheap() -> bool {
+        cfg!(loom)
+    }
+
     #[inline(always)]
     pub(crate) fn light() {
+        fence(SeqCst);
+    }
+
+    #[inline(always)]
+    pub(crate) fn light_for_sure() {
         fence(SeqCst);
     }
 

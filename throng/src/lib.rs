@@ -135,6 +135,7 @@ struct CoreGuide;
 struct Policies;
 
 // Layer 0: the machine.
+mod biased_lock;
 mod fence;
 mod lock;
 mod memory;

@@ -18,7 +18,7 @@ mod imp {
     pub(crate) use std::thread::yield_now;
 
     /// The word of a spin lock: the lowest bit says whether it is taken, the others are flags.
-    pub(crate) struct LockWord(AtomicU32);
+    pub struct LockWord(AtomicU32);
 
     impl LockWord {
         pub(crate) const fn new(flags: u32) -> LockWord {
@@ -103,11 +103,16 @@ mod imp {
 
     /// A lock that blocks: the model knows no fairness, so that two threads that spin may starve the holder for ever. It stands for the spin lock as a
     /// correct lock; the flags are hints only, and hidden from the model.
-    pub(crate) struct LockWord {
+    pub struct LockWord {
         taken: Mutex<()>,
         guard: Cell<Option<loom::sync::MutexGuard<'static, ()>>>,
         flags: std::sync::atomic::AtomicU32,
     }
+
+    // SAFETY: `guard` is touched by the one that has the lock.
+    unsafe impl Sync for LockWord {}
+    // SAFETY: it is moved when nobody has the lock, and there is no guard.
+    unsafe impl Send for LockWord {}
 
     impl LockWord {
         pub(crate) fn new(flags: u32) -> LockWord {

@@ -28,7 +28,8 @@ use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use crate::lock::{SpinGuard, SpinLock};
+use crate::lock::{SpinGuard, SpinLock, Word};
+use crate::shim::LockWord;
 use crate::waiter::{Cause, Ticket};
 
 /// First in, first out; `enqueue_first` for the one that has already waited. (`pub` as `Entry` is.)
@@ -68,13 +69,16 @@ impl<V> WaitQueue<V> {
             // SAFETY: queued, so alive (Q1), and its queue is locked, `self` being inside the lock (Q2).
             let node = unsafe { node.as_ref() };
             self.unlink(node);
-            let Some(ticket) = node.ticket.get() else { return Some(claim_future(node, hand_over)) };
-            // SAFETY: the owner cannot have left before taking the lock that we hold (W2).
-            if unsafe { ticket.fire(Cause(node.cause.get())) } {
-                // SAFETY: claimed: the value is ours until the wake (Q2).
-                let value = unsafe { &mut *node.value.get() };
-                return Some((hand_over(value), Woken::of(Wakes::Ticket(ticket))));
-            }
+            let wakes = match node.ticket.get() {
+                // SAFETY: the owner cannot have left before taking the lock that we hold (W2).
+                Some(ticket) if !unsafe { ticket.fire(Cause(node.cause.get())) } => continue,
+                Some(ticket) => Wakes::Ticket(ticket),
+                // Nothing else can have ended a future's wait.
+                None => Wakes::Future(node.waker.take_queued()),
+            };
+            // SAFETY: claimed: a parked one's value is ours until the wake, a future's as long as we have the lock (Q2).
+            let value = unsafe { &mut *node.value.get() };
+            return Some((hand_over(value), Woken(ManuallyDrop::new(wakes))));
         }
         None
     }
@@ -194,21 +198,18 @@ impl KeptWaker {
         before
     }
 
+    /// That of an entry which has just been taken out of its queue and has no ticket. (By value in two registers, so that a ticket, which is the rule, stays in registers, too.)
+    #[cold]
+    #[inline(never)]
+    fn take_queued(&self) -> Waker {
+        self.take().unwrap_or_else(|| unreachable!("a queued entry has a ticket or a waker"))
+    }
+
     fn take(&self) -> Option<Waker> {
         let (data, vtable) = self.0.take()?;
         // SAFETY: kept by `replace`, which has forgotten it, and taken out once.
         Some(unsafe { Waker::from_raw(RawWaker::new(data, vtable)) })
     }
-}
-
-/// The entry is a future's, just taken out of its queue, under the lock: nothing else can have ended its wait.
-#[cold]
-#[inline(never)]
-fn claim_future<V, R>(node: &Node<V>, hand_over: impl FnOnce(&mut V) -> R) -> (R, Woken) {
-    let Some(waker) = node.waker.take() else { unreachable!("a queued entry has a ticket or a waker") };
-    // SAFETY: out of the queue, under its lock (Q2).
-    let value = unsafe { &mut *node.value.get() };
-    (hand_over(value), Woken::of(Wakes::Future(waker)))
 }
 
 /// A claimed waiter, to be woken after unlocking: dropping this wakes it.
@@ -220,32 +221,21 @@ enum Wakes {
     Future(Waker),
 }
 
-impl Woken {
-    #[inline]
-    fn of(wakes: Wakes) -> Woken {
-        Woken(ManuallyDrop::new(wakes))
-    }
-}
-
 impl Drop for Woken {
     #[inline]
     fn drop(&mut self) {
-        match &*self.0 {
+        // SAFETY: a `Woken` is dropped once.
+        match unsafe { ManuallyDrop::take(&mut self.0) } {
             // SAFETY: made by the claim that fired it, and dropped once.
             Wakes::Ticket(ticket) => unsafe { ticket.wake() },
-            Wakes::Future(_) => self.wake_future(),
+            Wakes::Future(waker) => wake_future(waker),
         }
     }
 }
 
-impl Woken {
-    #[cold]
-    fn wake_future(&mut self) {
-        // SAFETY: called by the drop, once.
-        if let Wakes::Future(waker) = unsafe { ManuallyDrop::take(&mut self.0) } {
-            waker.wake();
-        }
-    }
+#[cold]
+fn wake_future(waker: Waker) {
+    waker.wake();
 }
 
 /// Many claimed waiters, in the order they came. Dropping this wakes them.
@@ -284,8 +274,8 @@ impl<V> WokenAll<V> {
 }
 
 /// One waiting call's place in a queue: lives in its frame, pinned. (`pub` since those of a `select!` lie in the caller's frame.)
-pub struct Entry<'a, S, V> {
-    lock: &'a SpinLock<S>,
+pub struct Entry<'a, S, V, W: Word = LockWord> {
+    lock: &'a SpinLock<S, W>,
     queue: fn(&mut S) -> &mut WaitQueue<V>,
     node: Node<V>,
     /// A future's: it has been queued, and its owner has not seen it leave.
@@ -293,10 +283,10 @@ pub struct Entry<'a, S, V> {
     _pinned: PhantomPinned,
 }
 
-impl<'a, S, V> Entry<'a, S, V> {
+impl<'a, S, V, W: Word> Entry<'a, S, V, W> {
     /// `queue` picks the queue out of the state that `lock` guards.
     #[inline]
-    pub(crate) fn new(lock: &'a SpinLock<S>, queue: fn(&mut S) -> &mut WaitQueue<V>, value: V) -> Self {
+    pub(crate) fn new(lock: &'a SpinLock<S, W>, queue: fn(&mut S) -> &mut WaitQueue<V>, value: V) -> Self {
         Entry {
             lock,
             queue,
@@ -316,19 +306,19 @@ impl<'a, S, V> Entry<'a, S, V> {
 
     /// Queues the entry: whoever claims it ends the wait of `ticket` with `cause`.
     #[inline]
-    pub(crate) fn enqueue(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S>, ticket: Ticket, cause: u16) {
+    pub(crate) fn enqueue(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S, W>, ticket: Ticket, cause: u16) {
         self.prepare(guard, ticket, cause);
         (self.queue)(guard).link_last(&self.node);
     }
 
     /// Queues the entry before all others.
-    pub(crate) fn enqueue_first(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S>, ticket: Ticket, cause: u16) {
+    pub(crate) fn enqueue_first(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S, W>, ticket: Ticket, cause: u16) {
         self.prepare(guard, ticket, cause);
         (self.queue)(guard).link_first(&self.node);
     }
 
     #[inline]
-    fn prepare(&self, guard: &SpinGuard<'a, S>, ticket: Ticket, cause: u16) {
+    fn prepare(&self, guard: &SpinGuard<'a, S, W>, ticket: Ticket, cause: u16) {
         assert!(ptr::eq(guard.owner(), self.lock), "an entry is queued under its own lock");
         assert!(!self.node.queued.get(), "an entry is queued once");
         self.node.ticket.set(Some(ticket));
@@ -336,7 +326,7 @@ impl<'a, S, V> Entry<'a, S, V> {
     }
 
     /// Queues a future's entry: whoever claims it calls the waker.
-    pub(crate) fn register(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S>, waker: Waker) {
+    pub(crate) fn register(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S, W>, waker: Waker) {
         assert!(ptr::eq(guard.owner(), self.lock), "an entry is queued under its own lock");
         assert!(!self.registered, "an entry is queued once");
         // SAFETY: nothing is moved.
@@ -353,7 +343,7 @@ impl<'a, S, V> Entry<'a, S, V> {
     }
 
     /// Looks whether a registered entry has been claimed: with which mark. If not, it is `waker` that is called from now on. The other waker that comes back is to be dropped without the lock.
-    pub(crate) fn look(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S>, waker: Waker) -> (Option<u16>, Option<Waker>) {
+    pub(crate) fn look(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S, W>, waker: Waker) -> (Option<u16>, Option<Waker>) {
         assert!(ptr::eq(guard.owner(), self.lock), "an entry is looked at under its own lock");
         // SAFETY: nothing is moved.
         let entry = unsafe { self.get_unchecked_mut() };
@@ -365,7 +355,7 @@ impl<'a, S, V> Entry<'a, S, V> {
     }
 
     /// Takes a registered entry out of its queue, if it is there. `true`: it was; else it has been claimed. The waker is to be dropped without the lock.
-    pub(crate) fn unregister(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S>) -> (bool, Option<Waker>) {
+    pub(crate) fn unregister(self: Pin<&mut Self>, guard: &mut SpinGuard<'a, S, W>) -> (bool, Option<Waker>) {
         assert!(ptr::eq(guard.owner(), self.lock), "an entry is taken out under its own lock");
         // SAFETY: nothing is moved.
         let entry = unsafe { self.get_unchecked_mut() };
@@ -391,8 +381,13 @@ impl<'a, S, V> Entry<'a, S, V> {
         self.node.ticket.set(None);
     }
 
+    /// What is left to do for an entry that was queued, and has not been dequeued since: the frame it lies in unwinds, or its future was dropped.
     #[cold]
-    fn leave_registered(&self) {
+    #[inline(never)]
+    fn leave_late(&self) {
+        if self.node.ticket.get().is_some() {
+            return self.leave();
+        }
         let mut guard = self.lock.lock();
         if self.node.queued.get() {
             (self.queue)(&mut guard).unlink(&self.node);
@@ -418,22 +413,20 @@ impl<'a, S, V> Entry<'a, S, V> {
     }
 }
 
-impl<S, V> Drop for Entry<'_, S, V> {
+impl<S, V, W: Word> Drop for Entry<'_, S, V, W> {
     #[inline]
     fn drop(&mut self) {
         // Never queued, or already out: nothing to do. (The ticket is written by the owner only.)
-        if self.node.ticket.get().is_some() {
-            self.leave();
-        } else if self.registered {
-            self.leave_registered();
+        if self.node.ticket.get().is_some() || self.registered {
+            self.leave_late();
         }
     }
 }
 
 // SAFETY: an entry is used by its owner's thread; others reach its node through the queue, under the lock.
-unsafe impl<S: Send, V: Send> Send for Entry<'_, S, V> {}
+unsafe impl<S: Send, V: Send, W: Word + Sync> Send for Entry<'_, S, V, W> {}
 
-impl<S, V> fmt::Debug for Entry<'_, S, V> {
+impl<S, V, W: Word> fmt::Debug for Entry<'_, S, V, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry").field("queued", &self.node.queued.get()).finish_non_exhaustive()
     }

@@ -13,9 +13,8 @@ use pin_project_lite::pin_project;
 
 use super::errors::{RecvError, SendError};
 use super::receiver::{Receiver, Source};
-use super::shared::{Missed, Offered, Place, Shared, State, Taken, leave};
+use super::shared::{Locked, Missed, Offered, Place, Shared, Taken, leave};
 use crate::home::local;
-use crate::lock::SpinGuard;
 use crate::task::spend;
 use crate::time::Sleeping;
 use crate::waiter::Cause;
@@ -221,7 +220,7 @@ fn send<'a, T>(
 fn offer<'a, T>(
     shared: &'a Shared<T>,
     item: &mut Option<T>,
-    full: impl FnOnce(&mut SpinGuard<'a, State<T>>, &mut Option<T>),
+    full: impl FnOnce(&mut Locked<'a, T>, &mut Option<T>),
 ) -> Option<Result<(), Missed>> {
     let mut state = shared.lock();
     let offered = state.offer(item);

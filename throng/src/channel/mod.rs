@@ -41,7 +41,7 @@ pub use sender::Sender;
 
 pub(crate) use clock::Clock;
 pub(crate) use receiver::Source;
-pub(crate) use shared::{Offered, Place, Shared, Taken, flag};
+pub(crate) use shared::{Held, Locked, Offered, Place, Shared, Taken, flag, leave};
 
 use std::time::{Duration, Instant};
 

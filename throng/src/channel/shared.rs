@@ -1,4 +1,4 @@
-//! What the two ends of a channel share: one state under one spin lock, after Go's `hchan`.
+//! What the two ends of a channel share: one state under one lock, after Go's `hchan`.
 //!
 //! **Invariants**, each under the lock, "waits" meaning that the wait has not been ended by something else:
 //! - C1: if a receiver waits, the buffer is empty, no sender waits (but one of the same select) and the channel is open.
@@ -7,7 +7,7 @@
 //!   of a waiting sender. Only an operation that was not claimed can be cancelled, and then its item is still in its place.
 //! - C4: no user code (`Drop`, `Clone` of items) runs under the lock, and nobody is woken under it.
 //!
-//! Costs: an operation that does not wait is one compare-and-swap and one store; handing to one that waits is one more
+//! Costs: an operation that does not wait is one compare-and-swap and one store, and not even the former where all traffic comes from one thread (`biased_lock.rs`); handing to one that waits is one more
 //! compare-and-swap (the claim) and its wake.
 
 #![forbid(unsafe_code)]
@@ -17,13 +17,14 @@ use std::pin::pin;
 use std::time::Instant;
 
 use super::ring::Ring;
+use crate::biased_lock::{Bias, BiasedLock};
 use crate::home::local;
-use crate::lock::{Held, SpinGuard, SpinLock};
+use crate::lock::{self, SpinGuard};
 use crate::waiter::{Cause, Heeds, arm};
 use crate::waitq::{Entry, WaitQueue, Woken};
 
 pub(crate) struct Shared<T> {
-    state: SpinLock<State<T>>,
+    state: BiasedLock<State<T>>,
 }
 
 /// Flags of the lock: how the state stood when it was last left, for a select to look at before it takes the lock. A hint: it is not taken back when
@@ -44,7 +45,13 @@ pub struct State<T> {
 }
 
 /// A sender or a receiver that waits.
-pub(crate) type Place<'a, T> = Entry<'a, State<T>, Option<T>>;
+pub(crate) type Place<'a, T> = Entry<'a, State<T>, Option<T>, Bias>;
+
+/// The state, locked.
+pub(crate) type Locked<'a, T> = SpinGuard<'a, State<T>, Bias>;
+
+/// The lock, held by a select.
+pub(crate) type Held<'a> = lock::Held<'a, Bias>;
 
 /// What became of a send that does not wait.
 #[must_use]
@@ -152,42 +159,34 @@ impl<T> State<T> {
 
 /// Leaves the lock, with the flags as the state is now.
 #[inline]
-pub(crate) fn leave<T>(mut state: SpinGuard<'_, State<T>>) {
+pub(crate) fn leave<T>(mut state: Locked<'_, T>) {
     flag(&mut state);
 }
 
 /// Sets the flags as the state is now.
 #[inline]
-pub(crate) fn flag<T>(state: &mut SpinGuard<'_, State<T>>) {
-    let mut flags = 0;
-    if state.may_receive() {
-        flags |= MAY_RECEIVE;
-    }
-    if state.may_send() {
-        flags |= MAY_SEND;
-    }
-    *state.flags() = flags;
+pub(crate) fn flag<T>(state: &mut Locked<'_, T>) {
+    let receive = if state.may_receive() { MAY_RECEIVE } else { 0 };
+    let send = if state.may_send() { MAY_SEND } else { 0 };
+    let flags = state.flags();
+    *flags = *flags & !(MAY_RECEIVE | MAY_SEND) | receive | send;
 }
 
 impl<T> Shared<T> {
     pub(super) fn new(capacity: usize) -> Shared<T> {
         let state = State { buffer: Ring::new(), capacity, closed: false, receivers: WaitQueue::new(), senders: WaitQueue::new() };
-        Shared { state: SpinLock::with_flags(state, if capacity == 0 { 0 } else { MAY_SEND }) }
+        Shared { state: BiasedLock::with_flags(state, if capacity == 0 { 0 } else { MAY_SEND }) }
     }
 
     #[inline]
-    pub(crate) fn lock(&self) -> SpinGuard<'_, State<T>> {
+    pub(crate) fn lock(&self) -> Locked<'_, T> {
         self.state.lock()
     }
 
-    /// Works on the state under a lock that a select holds already.
+    /// The state under the lock that a select holds already.
     #[inline]
-    pub(crate) fn resume<'a, R>(&'a self, held: &mut Option<Held<'a>>, f: impl FnOnce(&mut SpinGuard<'a, State<T>>) -> R) -> R {
-        let lock = held.take().expect("a select works on a channel whose lock it holds");
-        let mut state = self.state.resume(lock).expect("a select works on a channel with that channel's lock");
-        let result = f(&mut state);
-        *held = Some(state.suspend());
-        result
+    pub(crate) fn resume<'a>(&'a self, held: Held<'a>) -> Locked<'a, T> {
+        self.state.resume(held).expect("a select works on a channel with that channel's lock")
     }
 
     /// Whether a receive is likely not to wait.
@@ -249,7 +248,7 @@ impl<T> Shared<T> {
 
     // Inlined: each return between the switch in `park` and the caller would be mispredicted (`home/switch.rs`).
     #[inline(always)]
-    fn wait_to_send<'a>(&'a self, mut state: SpinGuard<'a, State<T>>, item: T, deadline: Option<Instant>) -> Result<(), (Missed, T)> {
+    fn wait_to_send<'a>(&'a self, mut state: Locked<'a, T>, item: T, deadline: Option<Instant>) -> Result<(), (Missed, T)> {
         local::with(|local| {
             let Ok(wait) = arm(local, Heeds::Everything) else {
                 drop(state);
@@ -295,7 +294,7 @@ impl<T> Shared<T> {
     }
 
     #[inline(always)]
-    fn wait_to_receive<'a>(&'a self, mut state: SpinGuard<'a, State<T>>, deadline: Option<Instant>) -> Result<T, Missed> {
+    fn wait_to_receive<'a>(&'a self, mut state: Locked<'a, T>, deadline: Option<Instant>) -> Result<T, Missed> {
         local::with(|local| {
             let Ok(wait) = arm(local, Heeds::Everything) else {
                 drop(state);

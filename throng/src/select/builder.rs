@@ -6,7 +6,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use super::arm::{AfterArm, RecvArm, SendArm};
+use super::arm::AfterArm;
+use super::channel_arms::{RecvArm, SendArm};
 use super::choose::{self, AnyArm, Seat};
 #[cfg(not(loom))]
 use super::join::{JoinArm, JoinPlace, Joinable, join_place};
@@ -190,7 +191,7 @@ impl<'a, R> Select<'a, R> {
         }
     }
 
-    fn choose<C>(&mut self, choose: impl FnOnce(&mut [AnyArm<'_, 'a>], &mut [Seat<'a>]) -> C) -> C {
+    fn choose<C>(&mut self, choose: impl FnOnce(&mut [AnyArm<'_, 'a>], &mut [Seat]) -> C) -> C {
         let mut arms: Vec<_> = self.arms.iter_mut().map(|arm| arm.arm()).collect();
         let mut seats: Vec<_> = arms.iter().map(|_| Seat::EMPTY).collect();
         choose(&mut arms, &mut seats)

@@ -6,13 +6,11 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::mem;
 use std::time::Instant;
 
 use super::arm::{Arm, Commit};
 use crate::cancelled::Cancelled;
 use crate::home::local;
-use crate::lock::Held;
 use crate::rng;
 use crate::waiter::{Cause, Heeds, arm};
 use crate::waitq::Woken;
@@ -23,26 +21,30 @@ pub struct AnyArm<'p, 'a> {
     address: usize,
     /// It seemed to be ready when the select began.
     likely: bool,
+    /// It has to be looked at again at its deadline.
+    timed: bool,
 }
 
 impl<'p, 'a> AnyArm<'p, 'a> {
     #[inline]
     pub(crate) fn new(arm: &'p mut (impl Arm<'a> + 'p)) -> AnyArm<'p, 'a> {
-        AnyArm { address: arm.address(), likely: arm.seems_ready(), arm }
+        AnyArm { address: arm.address(), likely: arm.seems_ready(), timed: arm.deadline().is_some(), arm }
     }
 }
 
 /// An arm's place in the order of locking.
-pub(crate) struct Seat<'a> {
+#[derive(Clone, Copy)]
+pub(crate) struct Seat {
     address: usize,
     arm: usize,
-    /// The seat that keeps the lock: the first one of the channel.
+    /// The arm that has the lock: the first of its channel's that was seated.
     keeper: usize,
-    held: Option<Held<'a>>,
+    /// The arm can commit.
+    ready: bool,
 }
 
-impl Seat<'_> {
-    pub(crate) const EMPTY: Self = Seat { address: 0, arm: 0, keeper: 0, held: None };
+impl Seat {
+    pub(crate) const EMPTY: Self = Seat { address: 0, arm: 0, keeper: 0, ready: false };
 }
 
 /// The most arms a select can have: the number of the one that was claimed travels in the waiter's word.
@@ -50,20 +52,20 @@ pub(crate) const MOST: usize = Cause::CLOSED as usize;
 
 /// Commits an arm that is ready, each with the same chance, and returns its number; `None`: at one moment of this call, none was.
 #[inline]
-pub(crate) fn poll<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) -> Option<usize> {
+pub(crate) fn poll<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat]) -> Option<usize> {
     if let Some(chosen) = glance(arms) {
         return Some(chosen);
     }
     lock(arms, seats);
     let (chosen, woken) = commit(arms, seats);
-    unlock(seats);
+    unlock(arms);
     drop(woken);
     chosen
 }
 
 /// As `poll`, waiting until there is one.
 #[inline]
-pub(crate) fn wait<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) -> Result<usize, Cancelled> {
+pub(crate) fn wait<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat]) -> Result<usize, Cancelled> {
     match glance(arms) {
         Some(chosen) => Ok(chosen),
         None => wait_for_one(arms, seats),
@@ -74,17 +76,7 @@ pub(crate) fn wait<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) -> R
 #[inline]
 fn glance<'a>(arms: &mut [AnyArm<'_, 'a>]) -> Option<usize> {
     let likely = pick(arms.len(), |at| arms[at].likely)?;
-    let arm = &mut arms[likely].arm;
-    let mut held = arm.lock();
-    let commit = arm.commit(&mut held);
-    drop(held);
-    match commit {
-        Commit::Done(woken) => {
-            drop(woken);
-            Some(likely)
-        }
-        Commit::NotReady => None,
-    }
+    arms[likely].arm.attempt().then_some(likely)
 }
 
 /// One of those below `count` that are `ready`, each with the same chance.
@@ -104,30 +96,43 @@ fn pick(count: usize, mut ready: impl FnMut(usize) -> bool) -> Option<usize> {
     chosen
 }
 
-fn lock<'a>(arms: &[AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) {
+fn lock<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat]) {
     for (at, seat) in seats.iter_mut().enumerate() {
         seat.arm = at;
         seat.address = arms[at].address;
     }
     sort(seats);
     for at in 0..seats.len() {
-        let shared = at > 0 && seats[at].address == seats[at - 1].address;
-        if shared {
-            let keeper = seats[at - 1].keeper;
-            seats[at].keeper = keeper;
+        let arm = seats[at].arm;
+        let first = (at > 0 && seats[at].address == seats[at - 1].address).then(|| seats[at - 1].keeper);
+        seats[at].keeper = first.unwrap_or(arm);
+        seats[at].ready = match first {
+            None => arms[arm].arm.lock(),
+            Some(keeper) => with_lock(arms, keeper, arm, |arm| arm.is_ready()),
+        };
+        if let Some(keeper) = first {
             // Whoever comes claims the first of them: so their order is a random one.
-            let other = keeper + rng::below((at - keeper + 1) as u32) as usize;
-            let arm = seats[at].arm;
-            seats[at].arm = mem::replace(&mut seats[other].arm, arm);
-        } else {
-            seats[at].keeper = at;
-            seats[at].held = arms[seats[at].arm].arm.lock();
+            let before = seats[..at].iter().rev().take_while(|seat| seat.keeper == keeper).count();
+            seats.swap(at, at - rng::below(before as u32 + 1) as usize);
         }
     }
 }
 
+/// Works on `arm` with the lock that `keeper` has.
+#[inline]
+fn with_lock<'a, R>(arms: &mut [AnyArm<'_, 'a>], keeper: usize, arm: usize, f: impl FnOnce(&mut dyn Arm<'a>) -> R) -> R {
+    let lent = if keeper == arm { None } else { arms[keeper].arm.lend() };
+    let Some(held) = lent else { return f(arms[arm].arm) };
+    arms[arm].arm.borrow(held);
+    let result = f(arms[arm].arm);
+    if let Some(held) = arms[arm].arm.lend() {
+        arms[keeper].arm.borrow(held);
+    }
+    result
+}
+
 /// By address.
-fn sort(seats: &mut [Seat<'_>]) {
+fn sort(seats: &mut [Seat]) {
     if seats.len() > 20 {
         return seats.sort_unstable_by_key(|seat| seat.address);
     }
@@ -140,53 +145,50 @@ fn sort(seats: &mut [Seat<'_>]) {
     }
 }
 
-fn unlock(seats: &mut [Seat<'_>]) {
-    for seat in seats {
-        seat.held = None;
+fn unlock(arms: &mut [AnyArm<'_, '_>]) {
+    for arm in arms {
+        arm.arm.unlock();
     }
 }
 
 /// With all locks held: commits an arm that is ready, and returns whom to wake after unlocking.
-fn commit<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) -> (Option<usize>, Option<Woken>) {
-    loop {
-        let ready = pick(seats.len(), |at| {
-            let Seat { arm, keeper, .. } = seats[at];
-            arms[arm].arm.is_ready(&mut seats[keeper].held)
-        });
-        let Some(at) = ready else { return (None, None) };
+fn commit<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat]) -> (Option<usize>, Option<Woken>) {
+    while let Some(at) = pick(seats.len(), |at| seats[at].ready) {
         let Seat { arm, keeper, .. } = seats[at];
-        // It fails if who waits there has been fired by something else, and takes him out of the queue. So this ends.
-        if let Commit::Done(woken) = arms[arm].arm.commit(&mut seats[keeper].held) {
+        if let Commit::Done(woken) = with_lock(arms, keeper, arm, |arm| arm.commit()) {
             return (Some(arm), woken);
         }
+        // Who waits there had been fired by something else, and has been taken out of the queue. So this ends.
+        seats[at].ready = with_lock(arms, keeper, arm, |arm| arm.is_ready());
     }
+    (None, None)
 }
 
 #[cold]
 #[inline(never)]
-fn wait_for_one<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat<'a>]) -> Result<usize, Cancelled> {
+fn wait_for_one<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat]) -> Result<usize, Cancelled> {
     local::with(|local| {
         loop {
             lock(arms, seats);
             let (chosen, woken) = commit(arms, seats);
             if let Some(chosen) = chosen {
-                unlock(seats);
+                unlock(arms);
                 drop(woken);
                 return Ok(chosen);
             }
             let wait = match arm(local, Heeds::Everything) {
                 Ok(wait) => wait,
                 Err(cancelled) => {
-                    unlock(seats);
+                    unlock(arms);
                     return Err(cancelled);
                 }
             };
             for at in 0..seats.len() {
                 let Seat { arm, keeper, .. } = seats[at];
-                arms[arm].arm.enqueue(&mut seats[keeper].held, wait.ticket(), arm as u16);
+                let last = seats.get(at + 1).is_none_or(|next| next.keeper != keeper);
+                with_lock(arms, keeper, arm, |to| to.enqueue(wait.ticket(), arm as u16, last));
             }
-            unlock(seats);
-            let woken = wait.park(arms.iter().filter_map(|arm| arm.arm.deadline()).min());
+            let woken = wait.park(arms.iter().filter(|arm| arm.timed).filter_map(|arm| arm.arm.deadline()).min());
             let claimed = match woken {
                 Ok(Cause::TIMED_OUT) | Err(_) => None,
                 Ok(Cause(cause)) => Some((usize::from(cause & !Cause::CLOSED), cause & Cause::CLOSED != 0)),

@@ -7,8 +7,8 @@ use std::ops::DerefMut;
 use std::pin::Pin;
 use std::time::Instant;
 
-use super::arm::{Arm, Commit};
-use crate::lock::{Held, SpinGuard, SpinLock};
+use super::arm::{Arm, Commit, Held};
+use crate::lock::SpinGuard;
 use crate::scope::ScopedJoinHandle;
 use crate::spawn::JoinHandle;
 use crate::task::Header;
@@ -57,6 +57,8 @@ pub fn join_place<'a>(task: &'a impl Joinable) -> JoinPlace<'a> {
 /// A `join(..)` arm. `P` is where its place lies: the frame of a `select!`, or a box.
 pub struct JoinArm<'a, P> {
     task: &'a Header,
+    /// Its lock, while the select has it.
+    join: Option<SpinGuard<'a, WaitQueue<()>>>,
     place: Pin<P>,
 }
 
@@ -65,23 +67,11 @@ impl<'a, P: DerefMut<Target = JoinPlace<'a>>> JoinArm<'a, P> {
     pub(crate) fn new(task: &'a impl Joinable, place: Pin<P>) -> JoinArm<'a, P> {
         let task = task.task().0;
         task.launch_if_lazy();
-        JoinArm { task, place }
+        JoinArm { task, join: None, place }
     }
 
     /// Nothing: the handle has the value.
     pub fn result(self) {}
-}
-
-/// What the lock that `held` holds guards, for one call.
-fn with<'a, R>(
-    lock: &'a SpinLock<WaitQueue<()>>,
-    held: &mut Option<Held<'a>>,
-    f: impl FnOnce(&mut SpinGuard<'a, WaitQueue<()>>) -> R,
-) -> R {
-    let Some(Ok(mut guard)) = held.take().map(|held| lock.resume(held)) else { unreachable!("the arm's own lock is held") };
-    let result = f(&mut guard);
-    *held = Some(guard.suspend());
-    result
 }
 
 impl<'a, P: DerefMut<Target = JoinPlace<'a>>> Arm<'a> for JoinArm<'a, P> {
@@ -89,24 +79,46 @@ impl<'a, P: DerefMut<Target = JoinPlace<'a>>> Arm<'a> for JoinArm<'a, P> {
         std::ptr::from_ref(&self.task.join).addr()
     }
 
-    fn lock(&self) -> Option<Held<'a>> {
-        Some(self.task.join.lock().suspend())
-    }
-
     fn seems_ready(&self) -> bool {
         self.task.is_done()
     }
 
-    fn is_ready(&self, held: &mut Option<Held<'a>>) -> bool {
-        with(&self.task.join, held, Header::is_done_locked)
+    fn attempt(&mut self) -> bool {
+        self.task.is_done()
     }
 
-    fn commit(&mut self, held: &mut Option<Held<'a>>) -> Commit {
-        if self.is_ready(held) { Commit::Done(None) } else { Commit::NotReady }
+    fn lock(&mut self) -> bool {
+        Header::is_done_locked(self.join.insert(self.task.join.lock()))
     }
 
-    fn enqueue(&mut self, held: &mut Option<Held<'a>>, ticket: Ticket, index: u16) {
-        with(&self.task.join, held, |join| self.place.as_mut().enqueue(join, ticket, index));
+    fn unlock(&mut self) {
+        self.join = None;
+    }
+
+    fn lend(&mut self) -> Option<Held<'a>> {
+        self.join.take().map(|join| Held::Task(join.suspend()))
+    }
+
+    fn borrow(&mut self, held: Held<'a>) {
+        let Held::Task(held) = held else { unreachable!("arms that share a lock are of one task") };
+        let Ok(join) = self.task.join.resume(held) else { unreachable!("arms that share a lock are of one task") };
+        self.join = Some(join);
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.join.as_mut().is_some_and(Header::is_done_locked)
+    }
+
+    fn commit(&mut self) -> Commit {
+        Commit::alone(self.is_ready())
+    }
+
+    fn enqueue(&mut self, ticket: Ticket, index: u16, last: bool) {
+        let Some(join) = &mut self.join else { unreachable!("a select queues at a task whose lock it holds") };
+        self.place.as_mut().enqueue(join, ticket, index);
+        if last {
+            self.join = None;
+        }
     }
 
     fn dequeue(&mut self) {

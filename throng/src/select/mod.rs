@@ -3,6 +3,7 @@
 
 mod arm;
 mod builder;
+mod channel_arms;
 mod choose;
 #[cfg(not(loom))]
 mod join;
@@ -19,8 +20,9 @@ pub mod __private {
     use std::pin::Pin;
     use std::time::Duration;
 
+    pub use super::arm::AfterArm;
     use super::arm::Arm;
-    pub use super::arm::{AfterArm, RecvArm, SendArm};
+    pub use super::channel_arms::{RecvArm, SendArm};
     pub use super::choose::AnyArm;
     use super::choose::{self, Seat};
     #[cfg(not(loom))]

@@ -37,6 +37,44 @@ fn fifo_per_sender_4x4() {
     });
 }
 
+/// A channel's lock comes to favour who uses it alone for long. Here others come in the middle of that, three times.
+#[test]
+fn a_channel_that_one_task_had_to_itself_is_anybodys() {
+    const ALONE: usize = 10_000;
+    each_way(|tasks| {
+        for capacity in [1, usize::MAX] {
+            let (tx, rx) = bounded(capacity);
+            let sum = Arc::new(AtomicUsize::new(0));
+            // Never more items than tasks that are about to receive one: nobody waits for ever.
+            let round = {
+                let (rx, sum) = (rx.clone(), sum.clone());
+                move |i| {
+                    if tx.try_send(i).is_ok() {
+                        sum.fetch_add(i, Ordering::Relaxed);
+                        sum.fetch_sub(rx.recv().unwrap(), Ordering::Relaxed);
+                    }
+                }
+            };
+            let (milestone, milestones) = unbounded();
+            let first = round.clone();
+            tasks.go(move || {
+                for i in 1..=4 * ALONE {
+                    first(i);
+                    if i % ALONE == 0 {
+                        milestone.send(()).unwrap();
+                    }
+                }
+            });
+            for () in milestones.iter().take(3) {
+                let other = round.clone();
+                tasks.go(move || (0..500).for_each(other));
+            }
+            tasks.join();
+            assert_eq!((sum.load(Ordering::Relaxed), rx.len()), (0, 0));
+        }
+    });
+}
+
 #[test]
 fn waiting_senders_are_served_in_the_order_they_came() {
     throng::Runtime::builder().workers(1).max_spare_workers(0).build().unwrap().run(|| {
