@@ -10,7 +10,7 @@ use crate::cancelled::Cancelled;
 use crate::cause::Cause;
 use crate::home::local::{self, Local};
 use crate::timer::Key;
-use crate::waiter::{Alarm, InterruptPoint};
+use crate::waiter::{Alarm, Call, InterruptPoint};
 
 /// Whether the calling task has been cancelled: whether its next call that parks would return [`Cancelled`].
 ///
@@ -157,7 +157,7 @@ struct Guard<'a> {
 
 impl<'a> Guard<'a> {
     fn new(local: &'a Local, frame: &'a Frame, at: Instant) -> Guard<'a> {
-        let key = local.set_alarm(at, Alarm::Call(ring, NonNull::from(frame).cast()));
+        let key = local.set_alarm(at, Alarm::Call(&CALL, NonNull::from(frame).cast()));
         Guard { local, frame, key, _not_send: PhantomData }
     }
 }
@@ -171,6 +171,8 @@ impl Drop for Guard<'_> {
         }
     }
 }
+
+static CALL: Call = Call { ring, foresee: |_| {} };
 
 unsafe fn ring(frame: NonNull<()>, local: &Local) {
     // SAFETY: the guard takes the alarm out before the frame goes (T1).

@@ -10,18 +10,19 @@
 use std::cell::Cell;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use super::local::{self, Local};
 use super::{Home, Message};
 use crate::lock::SpinLock;
+use crate::memory::Shared;
+use crate::shim::prefetch;
 use crate::timer::Key;
-use crate::waiter::Alarm;
+use crate::waiter::{Alarm, Call};
 
 /// See the module's header. Dropping it takes the alarm back.
-pub(crate) struct WakeAlarm(Arc<Set>);
+pub(crate) struct WakeAlarm(Shared<Set>);
 
 /// `repr(C)`: the message comes first.
 #[repr(C)]
@@ -29,8 +30,12 @@ struct Set {
     message: Message,
     home: &'static Home,
     key: Cell<Option<Key>>,
+    /// Where the data of the waker lies, which for tasks of ours is the task. To be fetched only.
+    wakes: usize,
     state: SpinLock<State>,
 }
+
+static CALL: Call = Call { ring, foresee };
 
 struct State {
     waker: Option<Waker>,
@@ -45,12 +50,10 @@ unsafe impl Send for Set {}
 impl WakeAlarm {
     /// Has `waker` called at `at` or soon after, by this thread, which keeps time.
     pub(crate) fn set(local: &Local, at: Instant, waker: Waker) -> WakeAlarm {
+        let wakes = waker.data().addr();
         let state = SpinLock::new(State { waker: Some(waker), rung: false });
-        let set = Arc::new(Set { message: Message::new(), home: local.home(), key: Cell::new(None), state });
-        let frame = Arc::into_raw(Arc::clone(&set)).cast_mut().cast::<()>();
-        // SAFETY: never null.
-        let frame = unsafe { NonNull::new_unchecked(frame) };
-        set.key.set(Some(local.set_alarm(at, Alarm::Call(ring, frame))));
+        let (set, alarms) = Shared::pair(Set { message: Message::new(), home: local.home(), key: Cell::new(None), wakes, state });
+        set.key.set(Some(local.set_alarm(at, Alarm::Call(&CALL, alarms.into_raw().cast()))));
         WakeAlarm(set)
     }
 
@@ -85,38 +88,43 @@ impl Drop for WakeAlarm {
             return;
         }
         let home = self.0.home;
-        if local::try_with(|local| std::ptr::eq(local.home(), home).then(|| self.0.take_back(local))).flatten().is_some() {
+        if local::try_with(|local| std::ptr::eq(local.home(), home).then(|| take_back(&self.0, local))).flatten().is_some() {
             return;
         }
-        let message = Arc::into_raw(Arc::clone(&self.0)).cast_mut().cast::<Message>();
-        // SAFETY: never null.
-        let message = unsafe { NonNull::new_unchecked(message) };
+        let message = self.0.clone().into_raw().cast::<Message>();
         // SAFETY: posted once (A2); the reference that goes with it keeps it until the delivery.
         unsafe { home.push(message, deliver) };
     }
 }
 
-impl Set {
-    /// On the home's thread.
-    fn take_back(&self, local: &Local) {
-        if let Some(key) = self.key.take()
-            && local.remove_alarm(key)
-        {
-            // SAFETY: taken out, so the reference that was the alarm's is given up here (A1).
-            drop(unsafe { Arc::from_raw(self) });
-        }
+/// On the home's thread.
+fn take_back(set: &Shared<Set>, local: &Local) {
+    if let Some(key) = set.key.take()
+        && local.remove_alarm(key)
+    {
+        // SAFETY: taken out, so the reference that was the alarm's is given up here (A1).
+        drop(unsafe { set.recover() });
     }
 }
 
 unsafe fn deliver(message: NonNull<Message>, local: &Local) {
     // SAFETY: made by the drop of a `WakeAlarm` for this delivery.
-    let set = unsafe { Arc::from_raw(message.cast::<Set>().as_ptr().cast_const()) };
-    set.take_back(local);
+    let set = unsafe { Shared::from_raw(message.cast::<Set>()) };
+    take_back(&set, local);
+}
+
+unsafe fn foresee(frame: NonNull<()>) {
+    // SAFETY: the alarm has not rung, so its reference is there (A1).
+    let wakes = unsafe { frame.cast::<Set>().as_ref() }.wakes;
+    // The task will be woken, and run.
+    for line in 0..5 {
+        prefetch(wakes.wrapping_add(line * 64));
+    }
 }
 
 unsafe fn ring(frame: NonNull<()>, _: &Local) {
     // SAFETY: the reference of the alarm, which is out of the timers (A1).
-    let set = unsafe { Arc::from_raw(frame.cast::<Set>().as_ptr().cast_const()) };
+    let set = unsafe { Shared::from_raw(frame.cast::<Set>()) };
     let mut state = set.state.lock();
     state.rung = true;
     let waker = state.waker.take();

@@ -12,6 +12,8 @@
 //! Sizes without a class are left to the allocator.
 
 mod chunk;
+#[cfg(not(loom))]
+mod shared;
 
 use std::alloc::{Layout, alloc as system_alloc, dealloc, handle_alloc_error};
 use std::cell::{Cell, UnsafeCell};
@@ -21,6 +23,8 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 
 use chunk::{CLASSES, FreeList, class_of_size, size_of_class};
+#[cfg(not(loom))]
+pub(crate) use shared::Shared;
 
 /// How much memory a magazine is: two pages. A worker that runs out touches so much at once.
 const MAGAZINE: usize = 8 << 10;

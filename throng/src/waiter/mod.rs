@@ -11,6 +11,7 @@
 //! - W3: `home` is set before the first `arm`; it changes between the turns of a coroutine only, when that neither waits nor has a scope open.
 //! - W4: levels, interrupts and deliveries belong to the waiter's home.
 
+mod alarm;
 mod level;
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -30,7 +31,7 @@ use crate::fiber::Fiber;
 use crate::home::local::{self, Local};
 use crate::home::{Home, Message};
 use crate::shim::AtomicPtr;
-use crate::timer::Action;
+pub(crate) use alarm::{Alarm, Call};
 use level::Level;
 pub(crate) use level::{InterruptPoint, Link};
 use word::Generation;
@@ -115,6 +116,21 @@ impl Waiter {
             crate::shim::prefetch(fiber.addr().get());
         }
     }
+
+    /// It waits, and will soon be woken: asks, step by step, for what the switch to it reads.
+    #[cfg(not(loom))]
+    fn foresee(&self, step: u32) {
+        let Some(fiber) = self.fiber.get() else { return };
+        match step {
+            1 => crate::shim::prefetch(fiber.addr().get()),
+            // SAFETY: it waits, so it is suspended.
+            _ => unsafe { Fiber::prefetch(fiber) },
+        }
+    }
+
+    // In a model every waiter is a thread.
+    #[cfg(loom)]
+    fn foresee(&self, _: u32) {}
 
     /// The context of the running task.
     #[inline]
@@ -377,59 +393,4 @@ unsafe fn wake(waiter: NonNull<Waiter>) {
 unsafe fn deliver_wake(message: NonNull<Message>, local: &Local) {
     // SAFETY: the waiter is parked until it is taken from the ready list (W1).
     local.push_woken_elsewhere(unsafe { Waiter::of_message(message).as_ref() });
-}
-
-/// What a home's timer does.
-#[derive(Debug)]
-pub(crate) enum Alarm {
-    /// The deadline of a wait.
-    EndWait(Ticket),
-    /// The deadline of a stretch of code: calls the function with the pointer.
-    Call(unsafe fn(NonNull<()>, &Local), NonNull<()>),
-}
-
-impl Action for Alarm {
-    const STEPS: u32 = 3;
-
-    fn foresee(&self, step: u32) {
-        let Alarm::EndWait(ticket) = self else { return };
-        if step == 0 {
-            return crate::shim::prefetch(ticket.waiter.addr().get());
-        }
-        #[cfg(not(loom))]
-        // SAFETY: the waiter waits, so it is there (T1), on this thread.
-        if let Some(fiber) = unsafe { ticket.waiter.as_ref() }.fiber.get() {
-            match step {
-                1 => crate::shim::prefetch(fiber.addr().get()),
-                // SAFETY: it waits, so it is suspended.
-                _ => unsafe { Fiber::prefetch(fiber) },
-            }
-        }
-    }
-}
-
-impl Alarm {
-    /// It will ring soon: asks for what it will touch.
-    pub(crate) fn prefetch(&self) {
-        let target = match self {
-            Alarm::EndWait(ticket) => ticket.waiter.addr(),
-            Alarm::Call(_, frame) => frame.addr(),
-        };
-        crate::shim::prefetch(target.get());
-    }
-
-    /// On the home's thread.
-    pub(crate) fn ring(self, local: &Local) {
-        match self {
-            Alarm::EndWait(ticket) => {
-                // SAFETY: the waiting frame takes its alarm out before it returns (T1), so the waiter is there.
-                let waiter = unsafe { ticket.waiter.as_ref() };
-                if waiter.word.fire(ticket.generation, Cause::TIMED_OUT) {
-                    local.push_ready(waiter);
-                }
-            }
-            // SAFETY: set together; the frame pointed to takes its alarm out before it returns (T1).
-            Alarm::Call(f, frame) => unsafe { f(frame, local) },
-        }
-    }
 }
