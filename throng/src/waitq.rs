@@ -242,7 +242,7 @@ fn wake_future(waker: Waker) {
 #[must_use = "drop it after the lock: that is the wake"]
 pub(crate) struct WokenAll<V> {
     first: *const Node<V>,
-    /// Those of futures, of which there are none, as a rule: then this is one word. (Dropped by `wake_futures`, if there are any.)
+    /// Those of futures, of which there are none, as a rule: then this is one word. (Taken out in the drop, if there are any.)
     #[allow(clippy::box_collection, reason = "a vector is three words, to be written and moved wherever a task ends")]
     wakers: ManuallyDrop<Option<Box<Vec<Waker>>>>,
 }
@@ -259,18 +259,16 @@ impl<V> Drop for WokenAll<V> {
                 unsafe { ticket.wake() };
             }
         }
-        if self.wakers.is_some() {
-            self.wake_futures();
+        if let Some(wakers) = self.wakers.take() {
+            wake_futures(wakers);
         }
     }
 }
 
-impl<V> WokenAll<V> {
-    #[cold]
-    fn wake_futures(&mut self) {
-        let wakers = self.wakers.take();
-        wakers.into_iter().for_each(|wakers| wakers.into_iter().for_each(Waker::wake));
-    }
+#[cold]
+#[allow(clippy::box_collection, clippy::boxed_local, reason = "as in `WokenAll`: one word to pass, too")]
+fn wake_futures(wakers: Box<Vec<Waker>>) {
+    wakers.into_iter().for_each(Waker::wake);
 }
 
 /// One waiting call's place in a queue: lives in its frame, pinned. (`pub` since those of a `select!` lie in the caller's frame.)

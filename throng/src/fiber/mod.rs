@@ -156,16 +156,18 @@ impl Fiber {
         crate::shim::prefetch(depth.wrapping_add(2 * LINE));
     }
 
-    /// `prefetch`, with all of the frames, if they are few: for a fiber that has not run for long.
+    /// `prefetch`, with all of the frames, if they are few: for a fiber that has not run for long. All but the outermost line: what the body's first frame has saved there is wanted when it returns.
     ///
     /// # Safety
     /// As for `prefetch`.
     pub(crate) unsafe fn prefetch_all(this: NonNull<Fiber>) {
         const LINE: usize = mem::align_of::<Fiber>();
+        // What a switch saves below the depth.
+        const SAVED: usize = 3 * mem::size_of::<usize>();
         // SAFETY: the record lives.
         let depth = unsafe { (*this.as_ptr()).depth.get() };
         let top = this.addr().get();
-        for line in (depth.wrapping_sub(LINE)..top).step_by(LINE).take(MOST_LINES) {
+        for line in (depth.wrapping_sub(SAVED)..top - 2 * LINE).step_by(LINE).take(MOST_LINES) {
             crate::shim::prefetch(line);
         }
         crate::shim::prefetch(top - LINE);

@@ -152,6 +152,16 @@ impl FreeList {
         self.len -= 1;
         Some(block.cast())
     }
+
+    /// The same blocks, the one that was pushed first on top.
+    fn reversed(mut self) -> FreeList {
+        let mut reversed = FreeList::new();
+        while let Some(block) = self.pop() {
+            // SAFETY: out of the other list, so ours.
+            unsafe { reversed.push(block) };
+        }
+        reversed
+    }
 }
 
 impl Chunk {
@@ -192,6 +202,7 @@ impl Shelf {
         Shelf { depot: Vec::new(), open: Vec::new() }
     }
 
+    /// The list gives them in the order they were cut in, so that what is made one after the other lies one beside the other, over magazines too: who goes through all of it later finds a pattern.
     fn take(&mut self, size: usize, n: usize) -> FreeList {
         let mut list = FreeList::new();
         while list.len() < n {
@@ -203,7 +214,7 @@ impl Shelf {
                 None => self.close(chunk),
             }
         }
-        list
+        list.reversed()
     }
 
     fn give(&mut self, mut list: FreeList) {

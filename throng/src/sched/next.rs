@@ -26,6 +26,8 @@ pub(super) const GLOBAL_EVERY: u64 = 61;
 const TEND_EVERY: u64 = 4;
 /// So many turns of coroutines that have been woken come in a row before something new is started, while there are some: as many as parks that go straight to the next goroutine.
 const WOKEN_BURST: u32 = 16;
+/// A woken coroutine is fetched when so many others are before it.
+const WOKEN_AHEAD: usize = 6;
 
 /// What may make the next turn another one than the plain order has, so that it is looked for only when there is any: of `Worker::detours`.
 pub(super) mod detour {
@@ -175,8 +177,17 @@ impl Worker {
         }
         self.startable(|| match self.gave_way.take() {
             Some(task) => Some(self.rotate_woken(task)),
-            None => self.peer().woken.pop_oldest(),
+            None => self.pop_woken(),
         })
+    }
+
+    fn pop_woken(&self) -> Option<Unstarted> {
+        let (task, later) = self.peer().woken.pop_oldest_and_see(WOKEN_AHEAD)?;
+        // Where many were woken at once, it has left the cache long ago.
+        if let Some(Unstarted(later)) = later {
+            task::prefetch_coroutine(later);
+        }
+        Some(task)
     }
 
     #[inline]

@@ -216,6 +216,22 @@ impl<T> Queue<T> {
         Some((task, tasks.ring.back().copied()))
     }
 
+    /// Takes the oldest task, and learns which will be the one after `ahead` others.
+    #[inline]
+    pub(crate) fn pop_oldest_and_see(&self, ahead: usize) -> Option<(T, Option<T>)>
+    where
+        T: Copy,
+    {
+        if self.is_empty() {
+            return None;
+        }
+        let mut tasks = self.tasks.lock();
+        let task = tasks.ring.pop_front()?;
+        tasks.head += 1;
+        self.note_pop(&tasks);
+        Some((task, tasks.ring.get(ahead).copied()))
+    }
+
     /// Takes the oldest task.
     pub(crate) fn pop_oldest(&self) -> Option<T> {
         if self.is_empty() {

@@ -9,6 +9,16 @@ fn steal(queue: &Queue<u32>, which: Which<'_>) -> Vec<u32> {
 }
 
 #[test]
+fn the_oldest_comes_with_a_look_at_a_later_one() {
+    let queue = Queue::new();
+    (1..=4).for_each(|task| _ = queue.push(task));
+    assert_eq!(queue.pop_oldest_and_see(2), Some((1, Some(4))));
+    assert_eq!(queue.pop_oldest_and_see(0), Some((2, Some(3))));
+    assert_eq!(queue.pop_oldest_and_see(1), Some((3, None)));
+    assert_eq!((queue.len(), queue.pop_oldest_and_see(0), queue.pop_oldest_and_see(0)), (1, Some((4, None)), None));
+}
+
+#[test]
 fn owner_takes_the_newest_thief_half_from_the_old_end() {
     let queue = Queue::new();
     for task in 0..9 {

@@ -246,6 +246,14 @@ pub(crate) fn prefetch(task: NonNull<Header>) {
     }
 }
 
+/// The same of a coroutine, whose future is more than a closure, as a rule.
+#[inline]
+pub(crate) fn prefetch_coroutine(task: NonNull<Header>) {
+    for line in 0..5 {
+        crate::shim::prefetch(task.addr().get().wrapping_add(line * 64));
+    }
+}
+
 /// Runs the task, from its first instruction to the outcome in its place; or gives a coroutine a turn, at the end of which it may be pending.
 ///
 /// # Safety

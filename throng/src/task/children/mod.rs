@@ -343,8 +343,9 @@ impl Children {
             if let Err(cancelled) = ended
                 && heeds == Heeds::Everything
             {
-                // By our own failing child, or from outside? And is there one that is cut short, or have all ended elsewhere, and word of it is on its way?
-                if !self.books.interrupted.get() && self.has_unended() {
+                // By our own failing child, or from outside? And is there one that is cut short, or have all ended elsewhere, and word of it is on its way? (Who cancelled them from outside has
+                // looked before, and noted it in `cut`: by now the first ones may have ended, and a look would go through all those.)
+                if !self.books.interrupted.get() && !self.books.outside.get() && self.has_unended() {
                     result = Err(cancelled);
                 }
                 self.cancel(local, None);
