@@ -2,12 +2,13 @@
 //!
 //! **Cold lists.** When a great many are woken at once (a scope of a hundred thousand is cancelled), what each needs first has left the cache and the TLB when its turn comes, and costs several times
 //! what running it does. So a long list is fetched ahead of its end, in batches, so that the page walks of a batch overlap: the fibers' records two batches ahead, and what those point to, the
-//! innermost frames, one batch ahead. A short one is fetched as it is filled.
+//! frames, one batch ahead, and the rest of the tasks with them. A short one is fetched as it is filled.
 
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use super::Message;
+use crate::shim::prefetch;
 use crate::waiter::Waiter;
 
 /// How many are fetched together.
@@ -98,12 +99,21 @@ impl Ready {
             // SAFETY: as above.
             let waiter = unsafe { Waiter::of_message(NonNull::from(message)).as_ref() };
             if place < BATCH {
-                fetch_stack(waiter)
+                fetch_stack(waiter);
+                fetch_task(waiter);
             } else {
-                fetch_record(waiter)
+                fetch_record(waiter);
             }
             at = message.next().get();
         }
+    }
+}
+
+/// A goroutine's waiter is the beginning of its task, which is likely to end soon.
+#[inline]
+fn fetch_task(waiter: &Waiter) {
+    for line in 1..3 {
+        prefetch(ptr::from_ref(waiter).addr().wrapping_add(line * 64));
     }
 }
 
