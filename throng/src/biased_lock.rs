@@ -5,15 +5,15 @@
 //!
 //! | word | written by | says |
 //! |---|---|---|
-//! | `favoured` | the one that holds `guests` | the number of the thread that need not take `guests`, or 0 |
+//! | `favoured` | the one that holds `guests` | the number of the thread that need not take `guests`, or nobody's |
 //! | `inside` | the favoured thread | it has the lock, or is looking whether it may |
 //! | `guests` | everybody else | a spin lock |
 //! | `flags` | the one that has the lock | as in `lock.rs` |
 //! | `habit` | the one that holds `guests` | who took the lock last, and how often in a row |
 //!
-//! **The favoured thread**: (1) `inside` := true; (2) light fence; (3) reads `favoured`: if that is still its number, the lock is its own until (4) `inside` := false. Else (5) `inside` := false, and it is a guest.
+//! **The favoured thread**, which has found its number in `favoured`: (1) `inside` := true; (2) light fence; (3) reads `favoured` again: if that is still its number, the lock is its own until (4) `inside` := false. Else (5) `inside` := false, and it is a guest.
 //!
-//! **A guest**: (a) takes `guests`; (b) if a thread is favoured, `favoured` := 0; (c) heavy fence; (d) waits until `inside` is false. The lock is its own until (e) it releases `guests`. If it has come long enough in a row, it sets `favoured` to its own number before.
+//! **A guest**: (a) takes `guests`; (b) if a thread is favoured, `favoured` := nobody's; (c) heavy fence; (d) waits until `inside` is false. The lock is its own until (e) it releases `guests`. If it has come long enough in a row, it sets `favoured` to its own number before.
 //!
 //! **Why they exclude each other.** Guests: by `guests`. A guest and the favoured thread: 1, 2, 3 and b, c, d are the two sides of `fence.rs`. Either 3 sees b, and the thread turns back, or d sees 1, and the guest waits. Only the thread itself makes itself the
 //! favoured one, as a guest, so what 3 finds is never another favour than the one that was asked about in the meantime. What one wrote the next one sees: 4 and 5 pair with d, e with a; and who is favoured has held `guests` itself since anybody else was inside.

@@ -6,7 +6,7 @@
 //! sees what we wrote.
 //!
 //! Measured on a virtual machine with two processors: light 0 ns, a full fence or read-modify-write 10 ns; heavy 0.2 µs if no other thread of ours runs, else 20 µs, of which the
-//! interrupted thread loses 15. So whoever needs a heavy one had better try something else first (`owned_lock.rs`, `waiter/README.md`).
+//! interrupted thread loses 15. So whoever needs a heavy one had better try something else first (`owned_lock.rs`, `waiter/README.md`), or do so seldom (`biased_lock.rs`).
 //!
 //! Where there is no `membarrier` (or a sandbox forbids it from the start) both are full fences. It must not be forbidden later: what is to be done then cannot be known, and the process ends.
 

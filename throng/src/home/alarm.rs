@@ -16,13 +16,13 @@ use std::time::Instant;
 use super::local::{self, Local};
 use super::{Home, Message};
 use crate::lock::SpinLock;
-use crate::memory::Shared;
+use crate::memory::PooledArc;
 use crate::shim::prefetch;
 use crate::timer::Key;
 use crate::waiter::{Alarm, Call};
 
 /// See the module's header. Dropping it takes the alarm back.
-pub(crate) struct WakeAlarm(Shared<Set>);
+pub(crate) struct WakeAlarm(PooledArc<Set>);
 
 /// `repr(C)`: the message comes first.
 #[repr(C)]
@@ -52,7 +52,7 @@ impl WakeAlarm {
     pub(crate) fn set(local: &Local, at: Instant, waker: Waker) -> WakeAlarm {
         let wakes = waker.data().addr();
         let state = SpinLock::new(State { waker: Some(waker), rung: false });
-        let (set, alarms) = Shared::pair(Set { message: Message::new(), home: local.home(), key: Cell::new(None), wakes, state });
+        let (set, alarms) = PooledArc::pair(Set { message: Message::new(), home: local.home(), key: Cell::new(None), wakes, state });
         set.key.set(Some(local.set_alarm(at, Alarm::Call(&CALL, alarms.into_raw().cast()))));
         WakeAlarm(set)
     }
@@ -98,7 +98,7 @@ impl Drop for WakeAlarm {
 }
 
 /// On the home's thread.
-fn take_back(set: &Shared<Set>, local: &Local) {
+fn take_back(set: &PooledArc<Set>, local: &Local) {
     if let Some(key) = set.key.take()
         && local.remove_alarm(key)
     {
@@ -109,7 +109,7 @@ fn take_back(set: &Shared<Set>, local: &Local) {
 
 unsafe fn deliver(message: NonNull<Message>, local: &Local) {
     // SAFETY: made by the drop of a `WakeAlarm` for this delivery.
-    let set = unsafe { Shared::from_raw(message.cast::<Set>()) };
+    let set = unsafe { PooledArc::from_raw(message.cast::<Set>()) };
     take_back(&set, local);
 }
 
@@ -124,7 +124,7 @@ unsafe fn foresee(frame: NonNull<()>) {
 
 unsafe fn ring(frame: NonNull<()>, _: &Local) {
     // SAFETY: the reference of the alarm, which is out of the timers (A1).
-    let set = unsafe { Shared::from_raw(frame.cast::<Set>()) };
+    let set = unsafe { PooledArc::from_raw(frame.cast::<Set>()) };
     let mut state = set.state.lock();
     state.rung = true;
     let waker = state.waker.take();

@@ -13,7 +13,7 @@
 
 mod chunk;
 #[cfg(not(loom))]
-mod shared;
+mod pooled_arc;
 
 use std::alloc::{Layout, alloc as system_alloc, dealloc, handle_alloc_error};
 use std::cell::{Cell, UnsafeCell};
@@ -24,7 +24,7 @@ use std::ptr::{self, NonNull};
 
 use chunk::{CLASSES, FreeList, class_of_size, size_of_class};
 #[cfg(not(loom))]
-pub(crate) use shared::Shared;
+pub(crate) use pooled_arc::PooledArc;
 
 /// How much memory a magazine is: two pages. A worker that runs out touches so much at once.
 const MAGAZINE: usize = 8 << 10;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use super::Pooled;
 
 /// A reference to the value. The last one to go drops it.
-pub(crate) struct Shared<T> {
+pub(crate) struct PooledArc<T> {
     counted: NonNull<Counted<T>>,
 }
 
@@ -19,15 +19,15 @@ struct Counted<T> {
 }
 
 // SAFETY: as for an `Arc`: each reference gives access to the value, and the last one, wherever it goes, drops it.
-unsafe impl<T: Send + Sync> Send for Shared<T> {}
+unsafe impl<T: Send + Sync> Send for PooledArc<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+unsafe impl<T: Send + Sync> Sync for PooledArc<T> {}
 
-impl<T> Shared<T> {
+impl<T> PooledArc<T> {
     /// The first two references to a value, for the price of one.
-    pub(crate) fn pair(value: T) -> (Shared<T>, Shared<T>) {
+    pub(crate) fn pair(value: T) -> (PooledArc<T>, PooledArc<T>) {
         let counted = Pooled::new(Counted { value, references: AtomicUsize::new(2) }).into_raw();
-        (Shared { counted }, Shared { counted })
+        (PooledArc { counted }, PooledArc { counted })
     }
 
     /// The value's address, with the reference in it.
@@ -37,16 +37,16 @@ impl<T> Shared<T> {
 
     /// # Safety
     /// The pointer is from `into_raw`, which is undone once.
-    pub(crate) unsafe fn from_raw(value: NonNull<T>) -> Shared<T> {
-        Shared { counted: value.cast() }
+    pub(crate) unsafe fn from_raw(value: NonNull<T>) -> PooledArc<T> {
+        PooledArc { counted: value.cast() }
     }
 
     /// Another reference to the same value, which `into_raw` has put out of reach.
     ///
     /// # Safety
     /// There is one, and it is recovered once.
-    pub(crate) unsafe fn recover(&self) -> Shared<T> {
-        Shared { counted: self.counted }
+    pub(crate) unsafe fn recover(&self) -> PooledArc<T> {
+        PooledArc { counted: self.counted }
     }
 
     fn counted(&self) -> &Counted<T> {
@@ -55,16 +55,16 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Shared<T> {
+impl<T> Clone for PooledArc<T> {
+    fn clone(&self) -> PooledArc<T> {
         // Relaxed: who clones has a reference already.
         let before = self.counted().references.fetch_add(1, Ordering::Relaxed);
         assert!(before < usize::MAX / 2, "too many references");
-        Shared { counted: self.counted }
+        PooledArc { counted: self.counted }
     }
 }
 
-impl<T> Drop for Shared<T> {
+impl<T> Drop for PooledArc<T> {
     fn drop(&mut self) {
         // Release pairs with the fence of the last one: what was done with the value comes before its end.
         if self.counted().references.fetch_sub(1, Ordering::Release) == 1 {
@@ -76,7 +76,7 @@ impl<T> Drop for Shared<T> {
     }
 }
 
-impl<T> Deref for Shared<T> {
+impl<T> Deref for PooledArc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -102,10 +102,10 @@ mod tests {
     fn the_last_reference_drops_the_value_wherever_it_goes() {
         let drops = AtomicU32::new(0);
         for round in 1..=1000 {
-            let (one, other) = Shared::pair(Noted(&drops));
+            let (one, other) = PooledArc::pair(Noted(&drops));
             let third = one.clone();
             // SAFETY: undone once.
-            let other = unsafe { Shared::from_raw(other.into_raw()) };
+            let other = unsafe { PooledArc::from_raw(other.into_raw()) };
             thread::scope(|scope| {
                 scope.spawn(move || drop(other));
                 drop(one);
