@@ -251,8 +251,8 @@ mod tests {
     fn the_favoured_thread_and_guests_exclude_each_other() {
         fence::prepare();
         let lock = BiasedLock::new(0_u64);
-        let (favours, by_guests, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        let rounds = 100_000;
+        let (by_guests, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (mut rounds, mut favours) = (0, 0);
         set_wanted(lock.word(), 16);
         thread::scope(|scope| {
             for _ in 0..2 {
@@ -265,11 +265,13 @@ mod tests {
                     }
                 });
             }
-            for _ in 0..rounds {
+            // However long it takes until the others have come in between.
+            while rounds < 100_000 || fence::is_light_cheap() && favours < 10 {
+                rounds += 1;
                 let before = favoured(lock.word());
                 count(&lock);
                 if before != me() && favoured(lock.word()) == me() {
-                    favours.fetch_add(1, Ordering::Relaxed);
+                    favours += 1;
                     // It is earned as easily the next time.
                     set_wanted(lock.word(), 16);
                 }
@@ -277,7 +279,6 @@ mod tests {
             over.store(true, Ordering::Relaxed);
         });
         assert_eq!(*lock.lock(), rounds + by_guests.into_inner());
-        assert!(!fence::is_light_cheap() || favours.into_inner() > 1, "hardly anybody was ever favoured");
     }
 
     /// A run of that many makes the next favourite.

@@ -173,3 +173,11 @@ pub(crate) fn prefetch(address: usize) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
 }
+
+/// The same for so many lines of 64 bytes from there on.
+#[inline(always)]
+pub(crate) fn prefetch_lines(address: usize, lines: usize) {
+    for line in 0..lines {
+        prefetch(address.wrapping_add(line * 64));
+    }
+}

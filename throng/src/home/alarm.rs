@@ -17,7 +17,7 @@ use super::local::{self, Local};
 use super::{Home, Message};
 use crate::lock::SpinLock;
 use crate::memory::PooledArc;
-use crate::shim::prefetch;
+use crate::shim::prefetch_lines;
 use crate::timer::Key;
 use crate::waiter::{Alarm, Call};
 
@@ -117,9 +117,7 @@ unsafe fn foresee(frame: NonNull<()>) {
     // SAFETY: the alarm has not rung, so its reference is there (A1).
     let wakes = unsafe { frame.cast::<Set>().as_ref() }.wakes;
     // The task will be woken, and run.
-    for line in 0..5 {
-        prefetch(wakes.wrapping_add(line * 64));
-    }
+    prefetch_lines(wakes, 5);
 }
 
 unsafe fn ring(frame: NonNull<()>, _: &Local) {

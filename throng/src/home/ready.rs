@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use super::Message;
-use crate::shim::prefetch;
+use crate::shim::prefetch_lines;
 use crate::waiter::Waiter;
 
 /// How many are fetched together.
@@ -112,9 +112,7 @@ impl Ready {
 /// A goroutine's waiter is the beginning of its task, which is likely to end soon.
 #[inline]
 fn fetch_task(waiter: &Waiter) {
-    for line in 1..3 {
-        prefetch(ptr::from_ref(waiter).addr().wrapping_add(line * 64));
-    }
+    prefetch_lines(ptr::from_ref(waiter).addr() + 64, 2);
 }
 
 #[cfg(not(loom))]

@@ -233,15 +233,11 @@ impl<T> Queue<T> {
     }
 
     /// Takes the oldest task.
-    pub(crate) fn pop_oldest(&self) -> Option<T> {
-        if self.is_empty() {
-            return None;
-        }
-        let mut tasks = self.tasks.lock();
-        let task = tasks.ring.pop_front()?;
-        tasks.head += 1;
-        self.note_pop(&tasks);
-        Some(task)
+    pub(crate) fn pop_oldest(&self) -> Option<T>
+    where
+        T: Copy,
+    {
+        self.pop_oldest_and_see(0).map(|(task, _)| task)
     }
 
     /// A task gives way to the oldest, which is taken: `push` and `pop_oldest` in one hold of the lock. With nobody there it is its own turn again. Returns what to run,

@@ -102,19 +102,19 @@ fn lock<'a>(arms: &mut [AnyArm<'_, 'a>], seats: &mut [Seat]) {
         seat.address = arms[at].address;
     }
     sort(seats);
+    // Where the seats of the present channel begin.
+    let mut start = 0;
     for at in 0..seats.len() {
-        let arm = seats[at].arm;
-        let first = (at > 0 && seats[at].address == seats[at - 1].address).then(|| seats[at - 1].keeper);
-        seats[at].keeper = first.unwrap_or(arm);
-        seats[at].ready = match first {
-            None => arms[arm].arm.lock(),
-            Some(keeper) => with_lock(arms, keeper, arm, |arm| arm.is_ready()),
-        };
-        if let Some(keeper) = first {
-            // Whoever comes claims the first of them: so their order is a random one.
-            let before = seats[..at].iter().rev().take_while(|seat| seat.keeper == keeper).count();
-            seats.swap(at, at - rng::below(before as u32 + 1) as usize);
+        let Seat { address, arm, .. } = seats[at];
+        if at == 0 || address != seats[start].address {
+            start = at;
+            (seats[at].keeper, seats[at].ready) = (arm, arms[arm].arm.lock());
+            continue;
         }
+        let keeper = seats[start].keeper;
+        (seats[at].keeper, seats[at].ready) = (keeper, with_lock(arms, keeper, arm, |arm| arm.is_ready()));
+        // Whoever comes claims the first of them: so their order is a random one.
+        seats.swap(at, start + rng::below((at - start + 1) as u32) as usize);
     }
 }
 

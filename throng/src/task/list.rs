@@ -5,7 +5,7 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 
 use super::Header;
-use crate::shim::prefetch;
+use crate::shim::prefetch_lines;
 
 /// A task is in one list at a time, its owner's, and alive while it is in it.
 pub(crate) struct List {
@@ -92,11 +92,11 @@ impl List {
         while let Some(header) = unsafe { at.as_ref() } {
             at = header.siblings.newer.get();
             // The next one has left the cache long ago, if there are many.
-            fetch(at.addr());
+            prefetch_lines(at.addr(), LINES);
             // Those spawned in a row mostly lie in a row, too: the links show one at a time, but the eighth from here may be guessed.
             let step = at.addr().wrapping_sub(ptr::from_ref(header).addr());
             if step == stride {
-                fetch(at.addr().wrapping_add(stride.wrapping_mul(AHEAD)));
+                prefetch_lines(at.addr().wrapping_add(stride.wrapping_mul(AHEAD)), LINES);
             }
             stride = step;
             f(header);
@@ -104,16 +104,10 @@ impl List {
     }
 }
 
+/// How much of a task is looked at by whoever goes through a list.
+const LINES: usize = 3;
 /// How far ahead of the next one a task's place is guessed.
 const AHEAD: usize = 8;
-
-/// What whoever goes through a list looks at.
-#[inline]
-fn fetch(task: usize) {
-    for line in 0..3 {
-        prefetch(task.wrapping_add(line * 64));
-    }
-}
 
 impl fmt::Debug for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -241,17 +241,13 @@ impl Header {
 /// Asks for the cache lines of a task that will soon run: its header and what follows it.
 #[inline]
 pub(crate) fn prefetch(task: NonNull<Header>) {
-    for line in 0..3 {
-        crate::shim::prefetch(task.addr().get().wrapping_add(line * 64));
-    }
+    crate::shim::prefetch_lines(task.addr().get(), 3);
 }
 
 /// The same of a coroutine, whose future is more than a closure, as a rule.
 #[inline]
 pub(crate) fn prefetch_coroutine(task: NonNull<Header>) {
-    for line in 0..5 {
-        crate::shim::prefetch(task.addr().get().wrapping_add(line * 64));
-    }
+    crate::shim::prefetch_lines(task.addr().get(), 5);
 }
 
 /// Runs the task, from its first instruction to the outcome in its place; or gives a coroutine a turn, at the end of which it may be pending.
