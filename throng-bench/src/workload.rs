@@ -26,6 +26,8 @@ pub(crate) enum Workload {
     Yield,
     /// Two tasks, two rendezvous channels, N round trips (500,000)
     PingPong,
+    /// The same, by two tasks that begin on two workers (500,000)
+    PingPongApart,
     /// N items from one task to another over a channel of capacity 128 (5,000,000)
     ChanSpsc,
     /// Two producers on two rendezvous channels; a consumer selects over both and a done channel (1,000,000)
@@ -100,12 +102,13 @@ pub(crate) enum Goal {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 14] = [
+    pub(crate) const ALL: [Workload; 15] = [
         Workload::SpawnJoin,
         Workload::SpawnJoinWg,
         Workload::SpawnOne,
         Workload::Yield,
         Workload::PingPong,
+        Workload::PingPongApart,
         Workload::ChanSpsc,
         Workload::Select2,
         Workload::Skynet,
@@ -121,7 +124,7 @@ impl Workload {
     pub(crate) fn default_sizes(self) -> &'static [u64] {
         match self {
             Workload::SpawnJoin | Workload::SpawnJoinWg | Workload::SpawnOne | Workload::Yield => &[1_000_000],
-            Workload::PingPong => &[500_000],
+            Workload::PingPong | Workload::PingPongApart => &[500_000],
             Workload::ChanSpsc => &[5_000_000],
             Workload::Select2 | Workload::Skynet | Workload::SkynetJoin => &[1_000_000],
             Workload::IdleMem => &[200_000, 1_000_000],
@@ -184,7 +187,15 @@ impl Workload {
             (Workload::Select2, _) => ("go", 0.2),
             (Workload::Skynet, _) => ("smol", 0.08),
             (Workload::CancelTree, _) => ("smol", 0.5),
-            (Workload::SkynetJoin | Workload::IdleMem | Workload::Timers | Workload::DeepTree | Workload::ComputeMix, _) => return None,
+            (
+                Workload::PingPongApart
+                | Workload::SkynetJoin
+                | Workload::IdleMem
+                | Workload::Timers
+                | Workload::DeepTree
+                | Workload::ComputeMix,
+                _,
+            ) => return None,
         };
         Some(Goal::Ratio { peer, ratio })
     }
@@ -200,7 +211,12 @@ impl Workload {
             Workload::Select2 => &[("go", 436.0), ("tokio", 694.0)],
             Workload::Skynet => &[("smol", 908.0), ("go", 1372.0), ("tokio", 1334.0)],
             Workload::CancelTree => &[("smol", 259.0), ("go", 703.0), ("tokio", 555.0)],
-            Workload::SkynetJoin | Workload::IdleMem | Workload::Timers | Workload::DeepTree | Workload::ComputeMix => &[],
+            Workload::PingPongApart
+            | Workload::SkynetJoin
+            | Workload::IdleMem
+            | Workload::Timers
+            | Workload::DeepTree
+            | Workload::ComputeMix => &[],
         }
     }
 

@@ -12,6 +12,7 @@ const EVERYTHING: &[(&str, u64)] = &[
     ("spawn_one", 200),
     ("yield", 2000),
     ("ping_pong", 200),
+    ("ping_pong_apart", 200),
     ("chan_spsc", 1000),
     ("select2", 200),
     ("skynet", 100),
@@ -22,9 +23,10 @@ const EVERYTHING: &[(&str, u64)] = &[
     ("deep_tree", 200),
     ("compute_mix", 200),
 ];
-const SMOL: &[&str] = &["spawn_join", "spawn_one", "yield", "ping_pong", "chan_spsc", "skynet", "skynet_join", "timers", "cancel_tree"];
+const SMOL: &[&str] =
+    &["spawn_join", "spawn_one", "yield", "ping_pong", "ping_pong_apart", "chan_spsc", "skynet", "skynet_join", "timers", "cancel_tree"];
 const RAYON: &[&str] = &["spawn_join", "spawn_one", "skynet_join"];
-const THREADS: &[&str] = &["ping_pong", "chan_spsc"];
+const THREADS: &[&str] = &["ping_pong", "ping_pong_apart", "chan_spsc"];
 
 fn bench(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_throng-bench"));

@@ -4,6 +4,7 @@
 //! that fits; no other list says who has what. All do the same work, each in the fastest form a user of that system
 //! would write: a warm-up of n/10, then the clock around the work only, then the check.
 
+mod apart;
 mod mix;
 mod parked;
 mod rayon;

@@ -3,6 +3,7 @@
 //! The executor is the static one of async-executor, which keeps no list of its tasks: a spawn takes half the time that
 //! it takes on the plain one. smol has no rendezvous channel, so capacity 1 stands in. Tasks cannot borrow; counters are statics.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use async_io::{Timer, block_on};
 use event_listener::Event;
 use futures_lite::future::yield_now;
 
+use super::apart::{Meeting, with_two};
 use super::parked::{End, counted};
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
 use crate::sys;
@@ -27,7 +29,8 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::SpawnJoin => |run| measure(run, spawn_join),
         Workload::SpawnOne => |run| measure(run, spawn_one),
         Workload::Yield => |run| measure(run, yields_of_many),
-        Workload::PingPong => |run| measure(run, ping_pong),
+        Workload::PingPong => |run| measure(run, |n| ping_pong(n, Meeting::None)),
+        Workload::PingPongApart => |run| measure(with_two(run)?, |n| ping_pong(n, Meeting::apart())),
         Workload::ChanSpsc => |run| measure(run, chan_spsc),
         Workload::Skynet => |run| measure(run, skynet),
         Workload::SkynetJoin => |run| measure(run, skynet_join),
@@ -111,11 +114,14 @@ async fn yields_of_many(n: u64) -> Result<Measured> {
     Ok(Measured::new(wall, tasks * each))
 }
 
-async fn ping_pong(n: u64) -> Result<Measured> {
+async fn ping_pong(n: u64, meeting: Meeting) -> Result<Measured> {
+    let meeting = Arc::new(meeting);
+    let other = Arc::clone(&meeting);
     let (ping, pings) = bounded::<u64>(1);
     let (pong, pongs) = bounded::<u64>(1);
     let start = Instant::now();
     let ponger = spawn(async move {
+        other.begin();
         while let Ok(value) = pings.recv().await {
             if pong.send(value + 1).await.is_err() {
                 break;
@@ -123,6 +129,7 @@ async fn ping_pong(n: u64) -> Result<Measured> {
         }
     });
     let pinger: Task<Result<u64>> = spawn(async move {
+        meeting.begin();
         let mut sum = 0;
         for i in 0..n {
             ping.send(i).await.map_err(BenchError::failed)?;

@@ -9,7 +9,7 @@ use crate::workload::Workload;
 
 pub(super) fn bench(workload: Workload) -> Option<Bench> {
     match workload {
-        Workload::PingPong => Some(|run| measure(run, ping_pong)),
+        Workload::PingPong | Workload::PingPongApart => Some(|run| measure(run, ping_pong)),
         Workload::ChanSpsc => Some(|run| measure(run, chan_spsc)),
         _ => None,
     }

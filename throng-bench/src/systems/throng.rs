@@ -14,6 +14,7 @@ use ::throng::channel::{RecvError, SendError, Sender, bounded, rendezvous};
 use ::throng::sync::WaitGroup;
 use ::throng::{Builder, Cancelled, JoinError, Policy, Runtime, go, scope, select, sleep, yield_now};
 
+use super::apart::{Meeting, with_two};
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
 use crate::sys;
 use crate::workload::{Workload, naps, tree_tasks, yields};
@@ -26,7 +27,8 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::SpawnJoinWg => |run| measure(run, spawn_join_wg),
         Workload::SpawnOne => |run| measure(run, spawn_one),
         Workload::Yield => |run| measure(run, yields_of_many),
-        Workload::PingPong => |run| measure(run, ping_pong),
+        Workload::PingPong => |run| measure(run, |n| ping_pong(n, Meeting::None)),
+        Workload::PingPongApart => |run| measure(with_two(run)?, |n| ping_pong(n, Meeting::apart())),
         Workload::ChanSpsc => |run| measure(run, chan_spsc),
         Workload::Select2 => |run| measure(run, select2),
         Workload::Skynet => |run| measure(run, skynet),
@@ -140,18 +142,21 @@ fn yields_of_many(n: u64) -> Result<Measured> {
     Ok(Measured::new(wall, tasks * each))
 }
 
-fn ping_pong(n: u64) -> Result<Measured> {
+fn ping_pong(n: u64, meeting: Meeting) -> Result<Measured> {
+    let meeting = &meeting;
     let (ping, pings) = rendezvous::<u64>();
     let (pong, pongs) = rendezvous::<u64>();
     let start = Instant::now();
     let sum = scope(|s| {
         s.go(move || {
+            meeting.begin();
             for value in pings {
                 pong.send(value + 1)?;
             }
             Ok::<(), BenchError>(())
         });
         let pinger = s.go(move || {
+            meeting.begin();
             let mut sum = 0;
             for i in 0..n {
                 ping.send(i)?;

@@ -14,6 +14,7 @@ use ::throng::sync::WaitGroup;
 use ::throng::{JoinHandle, launch, scope, sleep, sleep_async, yield_now_async};
 use futures_lite::future::race;
 
+use super::apart::{Meeting, with_two};
 use super::parked::counted;
 use super::throng::{enter, measure};
 use crate::measure::{Bench, BenchError, Measured, check, sum_below};
@@ -28,7 +29,8 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::SpawnJoinWg => |run| measure(run, spawn_join_wg),
         Workload::SpawnOne => |run| measure(run, |n| launch(spawn_one(n)).join()?),
         Workload::Yield => |run| measure(run, yields_of_many),
-        Workload::PingPong => |run| measure(run, ping_pong),
+        Workload::PingPong => |run| measure(run, |n| ping_pong(n, Meeting::None)),
+        Workload::PingPongApart => |run| measure(with_two(run)?, |n| ping_pong(n, Meeting::apart())),
         Workload::ChanSpsc => |run| measure(run, chan_spsc),
         Workload::Select2 => |run| measure(run, select2),
         Workload::Skynet => |run| measure(run, |n| launch(skynet(n)).join()?),
@@ -109,18 +111,21 @@ fn yields_of_many(n: u64) -> Result<Measured> {
     Ok(Measured::new(wall, tasks * each))
 }
 
-fn ping_pong(n: u64) -> Result<Measured> {
+fn ping_pong(n: u64, meeting: Meeting) -> Result<Measured> {
+    let meeting = &meeting;
     let (ping, pings) = rendezvous::<u64>();
     let (pong, pongs) = rendezvous::<u64>();
     let start = Instant::now();
     let sum = scope(|s| {
         s.launch(async move {
+            meeting.begin();
             while let Ok(value) = pings.recv_async().await {
                 pong.send_async(value + 1).await?;
             }
             Ok::<(), BenchError>(())
         });
         let pinger = s.launch(async move {
+            meeting.begin();
             let mut sum = 0;
             for i in 0..n {
                 ping.send_async(i).await?;

@@ -4,8 +4,8 @@
 //! spares it an `Arc` a task, and each workload resets its own before the clock starts. Where a million tasks are joined, a
 //! plain `Vec` of handles is a third faster than a `JoinSet`.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ::tokio::runtime::Builder;
@@ -14,6 +14,7 @@ use ::tokio::task::{JoinHandle, JoinSet, yield_now};
 use ::tokio::time::sleep;
 use ::tokio::{select, spawn};
 
+use super::apart::{Meeting, with_two};
 use super::mix::{NAP, compute, lateness};
 use super::parked::{End, counted};
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
@@ -28,7 +29,8 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::SpawnJoinWg => |run| measure(run, spawn_join_wg),
         Workload::SpawnOne => |run| measure(run, spawn_one),
         Workload::Yield => |run| measure(run, yields_of_many),
-        Workload::PingPong => |run| measure(run, ping_pong),
+        Workload::PingPong => |run| measure(run, |n| ping_pong(n, Meeting::None)),
+        Workload::PingPongApart => |run| measure(with_two(run)?, |n| ping_pong(n, Meeting::apart())),
         Workload::ChanSpsc => |run| measure(run, chan_spsc),
         Workload::Select2 => |run| measure(run, select2),
         Workload::Skynet => |run| measure(run, skynet),
@@ -123,11 +125,14 @@ async fn yields_of_many(n: u64) -> Result<Measured> {
     Ok(Measured::new(wall, tasks * each))
 }
 
-async fn ping_pong(n: u64) -> Result<Measured> {
+async fn ping_pong(n: u64, meeting: Meeting) -> Result<Measured> {
+    let meeting = Arc::new(meeting);
+    let other = Arc::clone(&meeting);
     let (ping, mut pings) = mpsc::channel::<u64>(1);
     let (pong, mut pongs) = mpsc::channel::<u64>(1);
     let start = Instant::now();
     spawn(async move {
+        other.begin();
         while let Some(value) = pings.recv().await {
             if pong.send(value + 1).await.is_err() {
                 break;
@@ -135,6 +140,7 @@ async fn ping_pong(n: u64) -> Result<Measured> {
         }
     });
     let pinger: JoinHandle<Result<u64>> = spawn(async move {
+        meeting.begin();
         let mut sum = 0;
         for i in 0..n {
             ping.send(i).await.map_err(BenchError::failed)?;
@@ -185,7 +191,7 @@ async fn compute_mix(n: u64) -> Result<Measured> {
     });
     let each = n / PAIRS;
     let start = Instant::now();
-    let pairs: Vec<_> = (0..PAIRS).map(|_| spawn(ping_pong(each))).collect();
+    let pairs: Vec<_> = (0..PAIRS).map(|_| spawn(ping_pong(each, Meeting::None))).collect();
     for pair in pairs {
         // Each has checked its sum.
         pair.await.map_err(BenchError::failed)??;

@@ -134,6 +134,12 @@ impl Home {
         !head.is_null() && head != asleep()
     }
 
+    /// Whether the next push would have to wake the thread: a hint.
+    #[inline]
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.inbox.load(Ordering::Relaxed) == asleep()
+    }
+
     /// The home's thread: takes all messages, oldest first.
     #[inline]
     pub(crate) fn take(&self) -> Mail {

@@ -23,6 +23,7 @@
 //! - B3: a chunk and its header change under the lock of its shelf only.
 
 use std::alloc::{Layout, alloc as system_alloc, dealloc};
+use std::mem;
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -72,6 +73,8 @@ struct Chunk {
 struct Shelf {
     depot: Vec<FreeList>,
     open: Vec<NonNull<Chunk>>,
+    /// Somebody does, and goes on until the depot is empty.
+    is_being_tidied: bool,
 }
 
 // SAFETY: whoever has the shelf has its chunks (B3), which are nobody's thread's.
@@ -106,12 +109,16 @@ pub(super) fn put_by(class: usize, magazine: FreeList) {
     shelf(class).depot.push(magazine);
 }
 
-/// Gives back what is in the depot, a magazine at a time, to let others in between.
+/// Gives back what is in the depot, a magazine at a time, to let others in between. If somebody does so already, it is left to them: workers that end together would wake each other for every magazine.
 pub(super) fn tidy(class: usize) {
+    if mem::replace(&mut shelf(class).is_being_tidied, true) {
+        return;
+    }
     loop {
         let mut shelf = shelf(class);
         let Some(magazine) = shelf.depot.pop() else {
             shelf.depot.shrink_to_fit();
+            shelf.is_being_tidied = false;
             return;
         };
         shelf.give(magazine);
@@ -199,7 +206,7 @@ impl Chunk {
 
 impl Shelf {
     const fn new() -> Shelf {
-        Shelf { depot: Vec::new(), open: Vec::new() }
+        Shelf { depot: Vec::new(), open: Vec::new(), is_being_tidied: false }
     }
 
     /// The list gives them in the order they were cut in, so that what is made one after the other lies one beside the other, over magazines too: who goes through all of it later finds a pattern.

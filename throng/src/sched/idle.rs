@@ -323,14 +323,18 @@ impl Idle {
         self.state.lock().refused = false;
     }
 
-    /// Sleeps until somebody works if nobody does (and says so with `true`), else until `deadline`, or until [`call_monitor`](Idle::call_monitor).
-    pub(crate) fn sleep_as_monitor(&self, deadline: std::time::Instant) -> bool {
+    /// Sleeps until `deadline`, or until [`call_monitor`](Idle::call_monitor).
+    pub(crate) fn sleep_as_monitor(&self, deadline: std::time::Instant) {
+        self.monitor.park(Some(deadline));
+    }
+
+    /// If nobody works, sleeps until somebody does, or until [`call_monitor`](Idle::call_monitor). If somebody does, like [`sleep_as_monitor`](Idle::sleep_as_monitor).
+    pub(crate) fn sleep_as_monitor_until_one_works(&self, deadline: std::time::Instant) {
         let mut state = self.state.lock();
         let all_rest = self.nobody_works();
         state.monitor_sleeps = all_rest;
         drop(state);
         self.monitor.park((!all_rest).then_some(deadline));
-        all_rest
     }
 
     /// The monitor is to look at once.

@@ -36,6 +36,7 @@ mod order;
 #[cfg(test)]
 mod order_tests;
 mod outside;
+mod patience;
 pub(crate) mod policy;
 mod queue;
 mod rest;

@@ -7,7 +7,10 @@
 //!
 //! A goroutine that spawns a million others without parking is stuck by that measure, and its workers are well: what others keep taking from is left alone.
 //!
-//! A worker that has been stuck for long while others waited for it is reported, once (`stall.rs`). Its other task is to have threads asked for again that were refused (`slots.rs`). It sleeps without a period while every worker rests.
+//! A worker that has been stuck for long while others waited for it is reported, once (`stall.rs`). Its other task is to have threads asked for again that were refused (`slots.rs`).
+//!
+//! When every worker has rested for some looks it sleeps without a period, until one rises, who has to wake it. Not at the first such look: where there is a little work every millisecond,
+//! its wake-up would come each time before the work.
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +26,9 @@ const STUCK_AFTER: Duration = Duration::from_millis(10);
 
 /// How often the monitor looks. A task that a stuck worker holds up waits for two of these at least, for three at most.
 const PERIOD: Duration = Duration::from_millis(5);
+
+/// After so many looks in a row that saw all workers rest, the monitor sleeps until one rises.
+const QUIET_LOOKS: u32 = 10;
 
 struct Monitor {
     scheduler: Arc<Scheduler>,
@@ -86,9 +92,17 @@ impl Scheduler {
 impl Monitor {
     fn run(mut self) {
         let scheduler = Arc::clone(&self.scheduler);
+        let mut quiet = 0;
         while !scheduler.threads.have_ended() {
             self.look(Instant::now());
-            scheduler.idle.sleep_as_monitor(Instant::now() + PERIOD);
+            quiet = if scheduler.idle.nobody_works() { quiet + 1 } else { 0 };
+            let soon = Instant::now() + PERIOD;
+            if quiet <= QUIET_LOOKS {
+                scheduler.idle.sleep_as_monitor(soon);
+            } else {
+                scheduler.idle.sleep_as_monitor_until_one_works(soon);
+                quiet = 0;
+            }
         }
     }
 

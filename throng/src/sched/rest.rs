@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::idle::Rest;
+use super::patience::{PATIENCE, Patience};
 use super::queue::{AGE, Watch, Which};
 use super::slots::Begin;
 use super::worker::Worker;
@@ -78,6 +79,7 @@ pub(super) struct Resting {
     quiet: Cell<u32>,
     seen: Box<[Cell<Seen>]>,
     tidy: Cell<bool>,
+    patience: Patience,
 }
 
 impl Resting {
@@ -89,6 +91,7 @@ impl Resting {
             seen: (0..slots).map(|_| Cell::new(Seen::default())).collect(),
             // A worker may work from its first moment on, and rest with a burst behind it.
             tidy: Cell::new(false),
+            patience: Patience::default(),
         }
     }
 }
@@ -117,11 +120,8 @@ impl Worker {
             home.sleep(Some(self.local().next_alarm().map_or(soon, |alarm| alarm.min(soon))));
             return;
         }
-        for _ in 0..SPINS {
-            if home.has_mail() || !scheduler.global.is_empty() {
-                return;
-            }
-            spin_loop();
+        if self.look_out() {
+            return;
         }
         if let Some(order) = self.order() {
             if self.search(order) {
@@ -144,6 +144,43 @@ impl Worker {
                 self.sleep();
             }
         }
+    }
+
+    /// Looks at the inbox for a while. `true`: something has come.
+    fn look_out(&self) -> bool {
+        let look = || {
+            for _ in 0..SPINS {
+                if self.local().home().has_mail() || !self.scheduler().global.is_empty() {
+                    return true;
+                }
+                spin_loop();
+            }
+            false
+        };
+        if look() {
+            return true;
+        }
+        let patience = &self.resting.patience;
+        if !patience.is_long() {
+            return false;
+        }
+        let enough = Instant::now() + PATIENCE;
+        let until = self.local().next_alarm().map_or(enough, |alarm| alarm.min(enough));
+        while Instant::now() < until {
+            if look() {
+                patience.was_worth_it();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sleeps until there is mail, or until `deadline`.
+    fn doze(&self, deadline: Option<Instant>) -> Woken {
+        let from = Instant::now();
+        let woken = self.local().home().sleep(deadline);
+        self.resting.patience.slept(from, Instant::now(), woken);
+        woken
     }
 
     /// There is something to do.
@@ -175,12 +212,11 @@ impl Worker {
 
     fn sleep(&self) {
         add(&self.counters().sleeps, 1);
-        let home = self.local().home();
         if self.resting.tidy.get() {
-            home.sleep(self.local().next_alarm());
+            self.doze(self.local().next_alarm());
         } else {
             let tidy = Instant::now() + TIDY_AFTER;
-            let woken = home.sleep(Some(self.local().next_alarm().map_or(tidy, |alarm| alarm.min(tidy))));
+            let woken = self.doze(Some(self.local().next_alarm().map_or(tidy, |alarm| alarm.min(tidy))));
             if woken == Woken::Deadline && tidy <= Instant::now() {
                 self.tidy();
                 self.resting.tidy.set(true);
@@ -209,9 +245,7 @@ impl Worker {
             let nap = now + NAP;
             let alarm = self.local().next_alarm();
             add(&self.counters().naps, 1);
-            if self.local().home().sleep(Some(alarm.map_or(nap, |alarm| alarm.min(nap)))) == Woken::Message
-                || alarm.is_some_and(|at| at <= nap)
-            {
+            if self.doze(Some(alarm.map_or(nap, |alarm| alarm.min(nap)))) == Woken::Message || alarm.is_some_and(|at| at <= nap) {
                 return;
             }
         }

@@ -76,6 +76,8 @@ pub(crate) unsafe fn finish_away(task: NonNull<Header>, ran: Ran) {
 /// A worker that has stolen a batch of small tasks would otherwise send a message for each, and its owner would find them as a chain through cold memory. Waiting harms
 /// nobody: the owner cannot end before the sibling that runs meanwhile, and whoever joins a child is told by the child itself. The worker flushes
 /// before it does anything else than run a sibling (`Worker::run_loop`).
+///
+/// A parcel that is full is sent; but while the owner's home sleeps, which would have to be woken only to see that others are to come, up to [`PARCELS`] of them are kept.
 pub(crate) struct Outgoing {
     owner: Cell<*const Children>,
     parcel: Cell<Option<Pooled<Parcel>>>,
@@ -83,12 +85,25 @@ pub(crate) struct Outgoing {
 
 const PARCEL: usize = 32;
 
+/// Bounds what is kept of tasks that have ended: they are the worker's and nobody counts them.
+const PARCELS: usize = 64;
+
 #[repr(C)]
 struct Parcel {
     message: Message,
     children: [NonNull<Header>; PARCEL],
     /// So many of the places are filled.
     len: usize,
+    /// A full one that was kept, and goes with this one; and how many go in all.
+    before: Option<Pooled<Parcel>>,
+    parcels: usize,
+}
+
+impl Parcel {
+    fn new(first: NonNull<Header>, before: Option<Pooled<Parcel>>) -> Pooled<Parcel> {
+        let parcels = before.as_ref().map_or(0, |before| before.parcels) + 1;
+        Pooled::new(Parcel { message: Message::new(), children: [first; PARCEL], len: 1, before, parcels })
+    }
 }
 
 impl Outgoing {
@@ -103,16 +118,22 @@ impl Outgoing {
             self.flush();
             self.owner.set(owner);
         }
-        let parcel = || Pooled::new(Parcel { message: Message::new(), children: [task; PARCEL], len: 0 });
-        let mut parcel = self.parcel.take().unwrap_or_else(parcel);
-        let place = parcel.len;
-        parcel.children[place] = task;
-        parcel.len = place + 1;
-        let full = parcel.len == PARCEL;
+        let parcel = match self.parcel.take() {
+            None => Parcel::new(task, None),
+            Some(mut parcel) if parcel.len < PARCEL => {
+                let place = parcel.len;
+                parcel.children[place] = task;
+                parcel.len = place + 1;
+                parcel
+            }
+            Some(full) if full.parcels < PARCELS && owner.home().is_asleep() => Parcel::new(task, Some(full)),
+            Some(full) => {
+                // SAFETY: `owner` waits for the children in the parcel.
+                unsafe { send(full, owner) };
+                Parcel::new(task, None)
+            }
+        };
         self.parcel.set(Some(parcel));
-        if full {
-            self.flush();
-        }
     }
 
     /// Whether what has been gathered may wait until `task` has run, too.
@@ -134,23 +155,31 @@ impl Outgoing {
         let owner = self.owner.replace(ptr::null());
         if let Some(parcel) = self.parcel.take() {
             // SAFETY: C2: it waits for the children in the parcel.
-            let home = unsafe { &*owner }.home();
-            // SAFETY: a new message, owned until it is delivered; `deliver_parcel` frees it.
-            unsafe { home.push(parcel.into_raw().cast(), deliver_parcel) };
+            unsafe { send(parcel, &*owner) };
         }
     }
 }
 
+/// # Safety
+/// `owner` waits for the children in the parcel.
+unsafe fn send(parcel: Pooled<Parcel>, owner: &Children) {
+    // SAFETY: a new message, owned until it is delivered; `deliver_parcel` frees it. A home is never freed, and the owner is not used after the push.
+    unsafe { owner.home().push(parcel.into_raw().cast(), deliver_parcel) };
+}
+
 unsafe fn deliver_parcel(message: NonNull<Message>, local: &Local) {
     // SAFETY: made by `Outgoing::add` for this delivery.
-    let parcel = unsafe { Pooled::from_raw(message.cast::<Parcel>()) };
-    let children = &parcel.children[..parcel.len];
-    for (i, &child) in children.iter().enumerate() {
-        if let Some(&later) = children.get(i + 4) {
-            super::prefetch(later);
+    let mut next = Some(unsafe { Pooled::from_raw(message.cast::<Parcel>()) });
+    while let Some(mut parcel) = next {
+        next = parcel.before.take();
+        let children = &parcel.children[..parcel.len];
+        for (i, &child) in children.iter().enumerate() {
+            if let Some(&later) = children.get(i + 4) {
+                super::prefetch(later);
+            }
+            // SAFETY: completed by `finish`, and this is the home of its owner.
+            unsafe { end_at_home(child, Ran::Well, local) };
         }
-        // SAFETY: completed by `finish`, and this is the home of its owner.
-        unsafe { end_at_home(child, Ran::Well, local) };
     }
 }
 
