@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 use crate::context::{Context, ContextLocal};
 use crate::join::Panic;
+use crate::kind::TaskKind;
 use crate::panics::payload_text;
 
 static HANDLER: ContextLocal<ExceptionHandler> = ContextLocal::new();
 
-/// Is called with the failures of tasks that nobody joins: goroutines started by [`go`](crate::go) that panic, and children of a [`supervisor`](crate::supervisor()) that fail, whose
+/// Is called with the failures of tasks that nobody joins: those started by [`go`](crate::go) or [`launch`](crate::launch) that panic, and children of a [`supervisor`](crate::supervisor()) that fail, whose
 /// handles have been dropped.
 ///
 /// It is inherited: set it for one task ([`Task::handler`](crate::Task::handler)) or for all that are started during a call ([`scope`](ExceptionHandler::scope)). A child of a
@@ -69,6 +70,7 @@ impl fmt::Debug for ExceptionHandler {
 
 /// A failure that nobody joins, as an [`ExceptionHandler`] sees it. `Display` tells it in a line.
 pub struct Failure<'a> {
+    pub(crate) kind: TaskKind,
     pub(crate) name: Option<&'a str>,
     pub(crate) site: &'static Location<'static>,
     pub(crate) path: String,
@@ -84,6 +86,12 @@ pub(crate) enum What<'a> {
 }
 
 impl Failure<'_> {
+    /// What kind of task it is.
+    #[must_use]
+    pub fn kind(&self) -> TaskKind {
+        self.kind
+    }
+
     /// The name of the task.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
@@ -163,8 +171,8 @@ impl Failure<'_> {
 impl fmt::Display for Failure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name {
-            Some(name) => write!(f, "goroutine '{name}' (spawned at {})", self.site)?,
-            None => write!(f, "goroutine (spawned at {})", self.site)?,
+            Some(name) => write!(f, "{} '{name}' (spawned at {})", self.kind, self.site)?,
+            None => write!(f, "{} (spawned at {})", self.kind, self.site)?,
         }
         match &self.what {
             What::Panicked(panic) => write!(f, " panicked: {panic}"),

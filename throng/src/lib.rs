@@ -52,7 +52,7 @@
 //! | calls that block | [`blocking`], [`dispatch::io`] |
 //! | giving way | [`yield_now`] |
 //! | other orders: as in Go, as in Kotlin | [`Policy`], [`policy`] |
-//! | looking in | [`metrics`], [`Metrics`]; [`Runtime::stalls`], [`Stall`] |
+//! | looking in | [`metrics`], [`Metrics`]; [`Runtime::stalls`], [`Stall`], [`TaskKind`] |
 //! | making channels, locks and waiting calls of one's own | [`core`] |
 //!
 //! Everything that parks a goroutine blocks the thread when it is called on a plain thread. So channels, locks and scopes work between goroutines and threads, and [`go`] on a
@@ -149,6 +149,7 @@ mod context;
 #[cfg(not(loom))]
 mod fiber;
 mod home;
+mod kind;
 mod panics;
 #[cfg(not(loom))]
 mod probe;
@@ -224,6 +225,8 @@ pub use handler::{ExceptionHandler, Failure};
 pub use job::{Job, JobState, OnCompletion, cause, job};
 #[cfg(not(loom))]
 pub use join::{JoinError, Panic};
+#[cfg(not(loom))]
+pub use kind::TaskKind;
 #[cfg(not(loom))]
 pub use rt::{Builder, Runtime, metrics, run};
 #[cfg(not(loom))]

@@ -34,7 +34,7 @@ pub(crate) fn drop_unseen<T>(outcome: Outcome<T>, task: &Header, path: impl FnOn
 
 /// Tells the handler of the task's context.
 pub(crate) fn report(task: &Header, path: String, what: What<'_>) {
-    Failure { name: task.own_name(), site: task.site(), path, what }.report(&task.waiter.context().get());
+    Failure { kind: task.kind(), name: task.own_name(), site: task.site(), path, what }.report(&task.waiter.context().get());
 }
 
 /// Drops what nobody will see. A panic of that goes no further than to the panic hook.

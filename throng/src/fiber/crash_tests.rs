@@ -39,7 +39,7 @@ fn assert_reported(test: &str, size: usize) {
 }
 
 fn describe(write: &mut dyn FnMut(&[u8])) {
-    write(b"'worm' (spawned at ");
+    write(b"goroutine 'worm' (spawned at ");
     write(b"src/dig.rs:7)");
 }
 

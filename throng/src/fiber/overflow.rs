@@ -24,7 +24,7 @@ use libc::{c_int, c_void, sighandler_t, siginfo_t};
 use super::regions::{self, Chunk};
 use super::sys;
 
-/// Writes what is known of the goroutine running on this thread, like `'name' (spawned at src/main.rs:12)`, by any number
+/// Writes what is known of the task running on this thread, like `goroutine 'name' (spawned at src/main.rs:12)`, by any number
 /// of calls to its argument. Called in a signal handler: it must be async-signal-safe.
 pub(crate) type Describe = fn(&mut dyn FnMut(&[u8]));
 
@@ -152,13 +152,13 @@ fn take_default(signal: c_int, sent: bool) {
 
 fn report(chunk: &Chunk) {
     let mut text = Text { bytes: [0; 1024], len: 0 };
-    text.push(b"\nthrong: goroutine ");
+    text.push(b"\nthrong: ");
     let start = text.len;
     if let Some(describe) = DESCRIBE.get() {
         describe(&mut |bytes| text.push(bytes));
     }
     if text.len == start {
-        text.push(b"<unknown>");
+        text.push(b"a fiber");
     }
     // The last lines must get in, however long the name.
     text.len = text.len.min(text.bytes.len() - 256);

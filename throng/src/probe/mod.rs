@@ -29,18 +29,21 @@ use libc::{c_int, c_void, siginfo_t};
 
 pub(crate) use frames::symbols;
 
+use crate::kind::TaskKind;
+
 /// How long the asker waits. A thread that the system does not let run may take longer, and is then not answering.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The longest part of a name that is copied.
 const NAME: usize = 256;
 
-/// Calls its argument with the goroutine that runs on this thread, if one does. Called in a signal handler: it must be async-signal-safe.
+/// Calls its argument with the task that runs on this thread, if one does. Called in a signal handler: it must be async-signal-safe.
 pub(crate) type Describe = fn(&mut dyn FnMut(Running<'_>));
 
-/// A goroutine, as its own thread sees it.
+/// A task, as its own thread sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Running<'a> {
+    pub(crate) kind: TaskKind,
     pub(crate) name: Option<&'a str>,
     pub(crate) site: &'static Location<'static>,
     /// Others of this thread are ready to run.
@@ -51,8 +54,8 @@ pub(crate) struct Running<'a> {
 #[derive(Debug)]
 pub(crate) struct Doing {
     pub(crate) name: Option<String>,
-    /// Where its goroutine was spawned. `None`: it ran none.
-    pub(crate) site: Option<&'static Location<'static>>,
+    /// Its task, and where that was spawned. `None`: it ran none.
+    pub(crate) task: Option<(TaskKind, &'static Location<'static>)>,
     /// Others of its thread are ready to run.
     pub(crate) others_wait: bool,
     /// Addresses of instructions, the innermost call first.
@@ -62,7 +65,7 @@ pub(crate) struct Doing {
 struct Answer {
     name: [u8; NAME],
     name_len: Option<usize>,
-    site: Option<&'static Location<'static>>,
+    task: Option<(TaskKind, &'static Location<'static>)>,
     others_wait: bool,
     frames: frames::Frames,
 }
@@ -85,7 +88,7 @@ const DONE: u32 = 3;
 static QUESTION: Question = Question {
     state: AtomicU32::new(NONE),
     asked: AtomicUsize::new(0),
-    answer: UnsafeCell::new(Answer { name: [0; NAME], name_len: None, site: None, others_wait: false, frames: frames::Frames::NONE }),
+    answer: UnsafeCell::new(Answer { name: [0; NAME], name_len: None, task: None, others_wait: false, frames: frames::Frames::NONE }),
 };
 
 static DESCRIBE: OnceLock<Describe> = OnceLock::new();
@@ -119,7 +122,7 @@ pub(crate) fn ask(thread: libc::pthread_t, send: impl FnOnce(c_int) -> bool) -> 
     let answer = unsafe { &*QUESTION.answer.get() };
     let doing = Doing {
         name: answer.name_len.map(|len| String::from_utf8_lossy(&answer.name[..len]).into_owned()),
-        site: answer.site,
+        task: answer.task,
         others_wait: answer.others_wait,
         frames: answer.frames.to_vec(),
     };
@@ -183,10 +186,10 @@ extern "C" fn on_question(_: c_int, _: *mut siginfo_t, _: *mut c_void) {
     }
     // SAFETY: P1: we are writing.
     let answer = unsafe { &mut *QUESTION.answer.get() };
-    (answer.name_len, answer.site, answer.others_wait) = (None, None, false);
+    (answer.name_len, answer.task, answer.others_wait) = (None, None, false);
     if let Some(describe) = DESCRIBE.get() {
         describe(&mut |running| {
-            answer.site = Some(running.site);
+            answer.task = Some((running.kind, running.site));
             answer.others_wait = running.others_wait;
             answer.name_len = running.name.map(|name| {
                 let len = name.len().min(NAME);

@@ -6,24 +6,26 @@ use super::worker::on_worker;
 use crate::probe::Running;
 use crate::task::Header;
 
-/// Calls `tell` with the goroutine that runs on this thread, if one does. Only reads.
+/// Calls `tell` with the task that runs on this thread, if one does. Only reads.
 pub(super) fn current(tell: &mut dyn FnMut(Running<'_>)) {
     on_worker(|worker| {
         let Some(worker) = worker else { return };
         if let Some(waiter) = worker.local().interrupted() {
             // SAFETY: on a worker the current waiter is a task's.
             let header = unsafe { Header::of_waiter(NonNull::from(waiter)).as_ref() };
-            tell(Running { name: header.name(), site: header.site(), others_wait: worker.local().has_ready() });
+            tell(Running { kind: header.kind(), name: header.name(), site: header.site(), others_wait: worker.local().has_ready() });
         }
     });
 }
 
-/// Writes `'name' (spawned at file:line)` for the goroutine that runs on this thread. Only reads and writes.
+/// Writes `goroutine 'name' (spawned at file:line)` for the task that runs on this thread. Only reads and writes.
 pub(super) fn describe_current(write: &mut dyn FnMut(&[u8])) {
     let mut told = false;
     current(&mut |running| {
         told = true;
         let site = running.site;
+        write(running.kind.word().as_bytes());
+        write(b" ");
         if let Some(name) = running.name {
             write(b"'");
             write(name.as_bytes());
@@ -37,7 +39,7 @@ pub(super) fn describe_current(write: &mut dyn FnMut(&[u8])) {
         write(b")");
     });
     if !told {
-        write(b"(none: the scheduler's own loop)");
+        write(b"a worker's own loop");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reports of workers that have been in one goroutine for long while others waited for them.
+//! Reports of workers that have been in one task for long while others waited for them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,12 +10,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::Scheduler;
+use crate::kind::TaskKind;
 use crate::probe;
 
 /// How many reports are kept.
 const KEPT: usize = 32;
 
-/// A worker that was stuck in one goroutine while others waited: who it was, where it came from, and what it was doing.
+/// A worker that was stuck in one task while others waited: who it was, where it came from, and what it was doing.
 ///
 /// Got from [`Runtime::stalls`](crate::Runtime::stalls). Its `Display` is the report as it is written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,9 +26,11 @@ pub struct Stall {
     pub worker: usize,
     /// How long the worker had not come back to its loop when this was reported. It may have gone on.
     pub lasted: Duration,
-    /// The name of the goroutine, if it had one of its own.
+    /// What kind of task it was in. `None`: the thread did not answer, or ran no task any more when it did.
+    pub kind: Option<TaskKind>,
+    /// The name of the task, if it had one of its own.
     pub name: Option<String>,
-    /// Where it was spawned, `file:line`. `None`: the thread did not answer, or ran no goroutine any more when it did.
+    /// Where that was spawned, `file:line`. `None` where `kind` is.
     pub spawned_at: Option<String>,
     /// The calls it was in, the innermost first. Empty without the feature `backtrace`.
     pub backtrace: Vec<String>,
@@ -36,10 +39,10 @@ pub struct Stall {
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker {} has been stuck for {} ms in ", self.worker, self.lasted.as_millis())?;
-        match (&self.name, &self.spawned_at) {
-            (Some(name), Some(site)) => write!(f, "goroutine '{name}' (spawned at {site})")?,
-            (None, Some(site)) => write!(f, "a goroutine (spawned at {site})")?,
-            _ => write!(f, "a goroutine that could not be asked")?,
+        match (self.kind, &self.name, &self.spawned_at) {
+            (Some(kind), Some(name), Some(site)) => write!(f, "{kind} '{name}' (spawned at {site})")?,
+            (Some(kind), None, Some(site)) => write!(f, "a {kind} (spawned at {site})")?,
+            _ => write!(f, "a task that could not be asked")?,
         }
         write!(f, ", and others wait for it")?;
         for (i, call) in self.backtrace.iter().enumerate() {
@@ -81,12 +84,13 @@ impl Scheduler {
             return false;
         }
         let stall = match doing {
-            None => Stall { worker, lasted, name: None, spawned_at: None, backtrace: Vec::new() },
+            None => Stall { worker, lasted, kind: None, name: None, spawned_at: None, backtrace: Vec::new() },
             Some(doing) => Stall {
                 worker,
                 lasted,
+                kind: doing.task.map(|(kind, _)| kind),
                 name: doing.name,
-                spawned_at: doing.site.map(|site| format!("{}:{}", site.file(), site.line())),
+                spawned_at: doing.task.map(|(_, site)| format!("{}:{}", site.file(), site.line())),
                 backtrace: probe::symbols(&doing.frames),
             },
         };
@@ -103,6 +107,7 @@ fn say(stall: &Stall) {
         target: "throng::stall",
         worker = stall.worker,
         lasted_ms = u64::try_from(stall.lasted.as_millis()).unwrap_or(u64::MAX),
+        kind = stall.kind.map(TaskKind::word),
         name = stall.name,
         spawned_at = stall.spawned_at,
         "{stall}"

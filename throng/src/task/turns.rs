@@ -33,6 +33,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 use super::turn_word::{Turn, TurnWord};
 use super::{COROUTINE, Header, REFERENCES, free};
 use crate::home::local::{self, Local};
+use crate::kind::TaskKind;
 
 /// Where a task is queued: the first thing in whatever queues tasks, with the function that does.
 #[repr(C, align(8))]
@@ -144,6 +145,10 @@ impl Header {
     /// Whether it is a coroutine.
     pub(crate) fn is_coroutine(&self) -> bool {
         self.join.flags() & COROUTINE != 0
+    }
+
+    pub(crate) fn kind(&self) -> TaskKind {
+        if self.is_coroutine() { TaskKind::Coroutine } else { TaskKind::Goroutine }
     }
 
     /// A coroutine is to have another turn. The caller knows it to be there. `true`: it may be in a turn just now.

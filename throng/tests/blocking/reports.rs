@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use throng::{Runtime, Stall, go, task, yield_now};
+use throng::{Runtime, Stall, TaskKind, go, task, yield_now};
 
 use crate::common::processes::{child_passes, is_child};
 use crate::common::watched;
@@ -49,7 +49,7 @@ fn it_names_the_culprit_once() {
             let waits = runtime.go(|| ());
             let all = stalls(&runtime, round);
             let stall = all.last().unwrap();
-            assert_eq!((stall.worker, stall.name.as_deref()), (0, Some("mole")), "{stall}");
+            assert_eq!((stall.worker, stall.kind, stall.name.as_deref()), (0, Some(TaskKind::Goroutine), Some("mole")), "{stall}");
             assert!(stall.spawned_at.as_ref().is_some_and(|site| site.ends_with(&format!("reports.rs:{line}"))), "{stall}");
             assert!(stall.lasted >= Duration::from_millis(30), "{stall}");
             let unwound = stall.backtrace.iter().any(|call| call.contains("burrow"));
@@ -62,6 +62,26 @@ fn it_names_the_culprit_once() {
             mole.join().unwrap();
         }
         gate.open();
+    });
+}
+
+#[test]
+fn a_coroutine_is_called_one() {
+    watched("1 worker", || {
+        let runtime = runtime(1, 20);
+        let gate = Arc::new(Gate::new());
+        let mole = {
+            let gate = Arc::clone(&gate);
+            runtime.run(|| task().name("mole").launch(async move { burrow(&gate) }))
+        };
+        gate.wait_for(1);
+        let waits = runtime.go(|| ());
+        let stall = stalls(&runtime, 1).remove(0);
+        gate.open();
+        mole.join().unwrap();
+        waits.join().unwrap();
+        assert_eq!(stall.kind, Some(TaskKind::Coroutine));
+        assert!(stall.to_string().contains(" in coroutine 'mole' (spawned at "), "{stall}");
     });
 }
 
@@ -218,7 +238,7 @@ fn child_signal_in_use() {
         unsafe { libc::signal(libc::SIGURG, handler) };
         let stalls = stuck_once();
         // It is reported, but who it was remains unknown.
-        assert!(stalls[0].name.is_none() && stalls[0].spawned_at.is_none(), "{}", stalls[0]);
+        assert!(stalls[0].kind.is_none() && stalls[0].name.is_none() && stalls[0].spawned_at.is_none(), "{}", stalls[0]);
         assert_eq!(CAUGHT.load(Ordering::SeqCst), 0);
         // SAFETY: as above.
         assert_eq!(unsafe { libc::signal(libc::SIGURG, libc::SIG_DFL) }, handler);

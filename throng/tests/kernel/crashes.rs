@@ -43,20 +43,30 @@ fn on_a_goroutine(name: &'static str, parks: bool, body: fn()) {
     });
 }
 
-fn assert_reported(test: &str, name: &str) {
+fn assert_reported(test: &str, who: &str) {
     let (output, text) = child(test);
     assert_eq!(output.status.signal(), Some(SIGABRT), "{output:?}");
-    assert!(text.contains(&format!("goroutine '{name}' (spawned at ")), "{text}");
+    assert!(text.contains(&format!("throng: {who} (spawned at ")), "{text}");
     assert!(text.contains(file!()) && text.contains("has overflowed its stack"), "{text}");
     assert!(text.contains("65536 bytes"), "{text}");
 }
 
 #[test]
 fn overflow_reports_and_aborts() {
-    assert_reported("crashes::child_recursion", "worm");
-    assert_reported("crashes::child_recursion_unparked", "mole");
-    assert_reported("crashes::child_big_frame", "whale");
-    assert_reported("crashes::child_in_drop", "badger");
+    assert_reported("crashes::child_recursion", "goroutine 'worm'");
+    assert_reported("crashes::child_recursion_unparked", "goroutine 'mole'");
+    assert_reported("crashes::child_big_frame", "goroutine 'whale'");
+    assert_reported("crashes::child_in_drop", "goroutine 'badger'");
+    assert_reported("crashes::child_in_a_coroutine", "coroutine 'ant'");
+}
+
+#[test]
+#[ignore = "child process"]
+fn child_in_a_coroutine() {
+    if is_child() {
+        let runtime = throng::Runtime::builder().workers(2).stack_size(64 << 10).build().expect("a runtime");
+        _ = runtime.run(|| throng::task().name("ant").launch(async { black_box(dig(0)) }).join());
+    }
 }
 
 #[test]
