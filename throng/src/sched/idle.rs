@@ -73,7 +73,9 @@ pub(crate) enum Rest {
 pub(crate) struct View {
     pub(crate) started: usize,
     pub(crate) limit: usize,
-    /// There is a watcher, or a sleeper who is on duty: work does not wait for the monitor.
+    /// There is a watcher.
+    pub(crate) watched: bool,
+    /// There is one, or a sleeper who is on duty: work does not wait for the monitor, unless its owner was trusted to come.
     pub(crate) somebody_comes: bool,
     pub(crate) refused: bool,
 }
@@ -300,7 +302,8 @@ impl Idle {
         at_rest.clone_from(&state.at_rest);
         // Relaxed: both are changed under this lock.
         let (started, limit) = (self.started.load(Ordering::Relaxed), self.limit.load(Ordering::Relaxed));
-        View { started, limit, somebody_comes: state.watcher.is_some() || !state.sleepers.is_empty(), refused: state.refused }
+        let watched = state.watcher.is_some();
+        View { started, limit, watched, somebody_comes: watched || !state.sleepers.is_empty(), refused: state.refused }
     }
 
     /// One slot more is on duty, if there is one: `wake_one` may have it now.

@@ -223,11 +223,12 @@ impl Scheduler {
         let slab = Slab::new(plan.stack_size)?;
         let (slots, core, first) = plan.slots();
         let homes: Vec<_> = (0..slots).map(|_| pool::take()).collect();
+        let queue = || if plan.may_trust_owners() { Queue::trusting() } else { Queue::new() };
         let peer = |&home: &&'static Home| {
             Arc::new(Peer {
                 home,
-                queue: Queue::new(),
-                woken: Queue::new(),
+                queue: queue(),
+                woken: queue(),
                 exit: Exit(Message::new()),
                 counters: Counters::default(),
                 by_policy: Counts::default(),

@@ -5,6 +5,8 @@
 //! every worker that turns comes by. If none turns, or nothing is taken from there either, a spare worker is put on duty: it is woken, or made. Spare workers step
 //! down, one a look, while there are more of them on duty than workers that are stuck.
 //!
+//! A worker that is trusted to come for its few tasks itself, so that nobody was woken for them (`trust.rs`), and does not, loses that trust, and a sleeper is woken.
+//!
 //! A goroutine that spawns a million others without parking is stuck by that measure, and its workers are well: what others keep taking from is left alone.
 //!
 //! A worker that has been stuck for long while others waited for it is reported, once (`stall.rs`). Its other task is to have threads asked for again that were refused (`slots.rs`).
@@ -75,7 +77,7 @@ impl Oldest {
 impl Scheduler {
     /// Starts the monitor, if there is something for it to do.
     pub(super) fn start_monitor(self: &Arc<Self>) -> io::Result<()> {
-        if !self.plan.elastic && self.plan.max_spare_workers == 0 && self.plan.stalls_after == Duration::MAX {
+        if !self.plan.has_monitor() {
             return Ok(());
         }
         let outside = Oldest { task: None, since: Instant::now() };
@@ -113,9 +115,15 @@ impl Monitor {
         let held_up_outside = self.outside.look(&scheduler.global, now);
         let mut stuck_on_duty = 0;
         let mut moved = false;
+        let mut trusted_in_vain = false;
         for id in 0..view.started {
             let (seen, peer) = (&mut self.seen[id], &scheduler.peers[id]);
-            let held_up = seen.fresh.look(&peer.queue, now) | seen.woken.look(&peer.woken, now);
+            let (fresh_held_up, woken_held_up) = (seen.fresh.look(&peer.queue, now), seen.woken.look(&peer.woken, now));
+            let held_up = fresh_held_up || woken_held_up;
+            if !view.watched {
+                trusted_in_vain |= fresh_held_up && peer.queue.lose_trust();
+                trusted_in_vain |= woken_held_up && peer.woken.lose_trust();
+            }
             if !self.is_stuck(id, now) {
                 continue;
             }
@@ -132,7 +140,7 @@ impl Monitor {
         if view.refused {
             idle.ask_again();
         }
-        if moved || view.refused && !scheduler.leave_all_unwatched() {
+        if moved || trusted_in_vain || view.refused && !scheduler.leave_all_unwatched() {
             scheduler.wake_one();
         }
         if scheduler.plan.elastic {

@@ -14,7 +14,8 @@
 //!
 //! **Who is to be woken.** `unwatched` says that nobody is looking at this queue: the worker that went to sleep last has set it, under the lock, when it found
 //! the queue empty. A push under the same lock sees it, takes it down, and its caller wakes a worker. So a push comes either before that last look, which
-//! finds it, or after, and finds the flag: the lock orders the two, and there is no fence between a push and a check for sleepers (`README.md`).
+//! finds it, or after, and finds the flag: the lock orders the two, and there is no fence between a push and a check for sleepers (`README.md`). An owner that has always come for its few
+//! tasks soon is trusted to do so again, and nobody is woken for them (`trust.rs`).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use crate::owned_lock::OwnedLock;
 use crate::shim::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+use trust::Trust;
 
 /// How old a task must be before an idle worker takes it from one that is not stuck.
 pub(crate) const AGE: Duration = Duration::from_micros(100);
@@ -41,8 +43,9 @@ pub(super) struct Tasks<T> {
     pub(super) ring: VecDeque<T>,
     /// The position of the oldest.
     pub(super) head: u64,
-    /// Nobody watches this queue: the next push must wake a worker.
+    /// Nobody watches this queue: the next push must wake a worker, or trust its owner.
     unwatched: bool,
+    trust: Trust,
     /// A task apart from the others, and since when it is there, if somebody wants to know (`slot.rs`). Policies use it; throng's own order does not.
     pub(super) slot: Option<T>,
     pub(super) slot_since: Option<Instant>,
@@ -93,9 +96,19 @@ pub(crate) enum Which<'a> {
 
 impl<T> Queue<T> {
     pub(crate) fn new() -> Queue<T> {
+        Queue::with(Trust::new(false))
+    }
+
+    /// One whose owner may earn trust (`trust.rs`): then it alone pushes, a monitor looks, and [`lose_trust`](Queue::lose_trust) is called for tasks that wait in vain.
+    #[cfg(not(loom))]
+    pub(super) fn trusting() -> Queue<T> {
+        Queue::with(Trust::new(true))
+    }
+
+    fn with(trust: Trust) -> Queue<T> {
         let ring = VecDeque::new();
         // Nobody watches it before the workers run.
-        let tasks = Tasks { ring, head: 0, unwatched: true, slot: None, slot_since: None };
+        let tasks = Tasks { ring, head: 0, unwatched: true, trust, slot: None, slot_since: None };
         Queue { tasks: OwnedLock::new(tasks), outline: Outline::new() }
     }
 
@@ -281,6 +294,9 @@ impl<T> Queue<T> {
         }
         into.extend(tasks.ring.drain(..n));
         tasks.head += n as u64;
+        if n > 0 {
+            tasks.trust.note_stolen();
+        }
         self.note_pop(&tasks);
     }
 
@@ -309,6 +325,13 @@ impl<T> Queue<T> {
         (!self.is_empty() || self.is_slot_full()).then(|| self.outline.head.load(Ordering::Relaxed))
     }
 
+    /// A task has waited here for long. `true`: its owner was trusted to come for it; somebody else must be woken.
+    #[cfg(not(loom))]
+    pub(super) fn lose_trust(&self) -> bool {
+        let mut tasks = self.tasks.lock();
+        tasks.trust.lose() && mem::replace(&mut tasks.unwatched, false)
+    }
+
     /// The last worker awake is about to sleep: from now on a push must wake somebody. `false`: there are tasks here, it must not sleep.
     pub(crate) fn leave_unwatched(&self) -> bool {
         let mut tasks = self.tasks.lock();
@@ -335,10 +358,17 @@ impl Outline {
 }
 
 impl<T> Tasks<T> {
-    /// Takes the flag down that says that nobody watches. `true`: it was up, whoever adds a task must wake a worker.
+    /// To be called when a task has been added. `true`: nobody watches, and a worker must be woken; the flag that says so is down from now on.
     #[inline]
     pub(super) fn claim_wake(&mut self) -> bool {
-        mem::replace(&mut self.unwatched, false)
+        self.unwatched && !self.trust.covers(self.ring.len()) && self.claim()
+    }
+
+    #[cold]
+    fn claim(&mut self) -> bool {
+        self.trust.note_wake();
+        self.unwatched = false;
+        true
     }
 }
 
@@ -347,6 +377,9 @@ impl<T> fmt::Debug for Queue<T> {
         f.debug_struct("Queue").field("len", &self.len()).finish()
     }
 }
+
+#[path = "trust.rs"]
+mod trust;
 
 #[cfg(all(test, not(loom)))]
 #[path = "queue_tests.rs"]

@@ -132,3 +132,39 @@ fn the_oldest_is_known_by_its_position() {
     queue.pop_oldest();
     assert_eq!(queue.oldest(), None);
 }
+
+/// Nobody is woken for the few tasks of an owner that has always come for them, until one waits in vain.
+#[test]
+fn a_trusted_owner_is_left_alone_with_a_few() {
+    let queue = Queue::trusting();
+    let mut wakes = 0;
+    while queue.push(0) {
+        wakes += 1;
+        assert_eq!(queue.pop_newest(), Some((0, None)));
+        assert!(wakes < 100 && queue.leave_unwatched());
+    }
+    // There is one by now.
+    let mut len = 1;
+    while !queue.push(0) {
+        len += 1;
+    }
+    assert!(len > 1, "it wakes for two");
+    assert!(!queue.push(0), "somebody is on the way");
+    while queue.pop_newest().is_some() {}
+    assert!(queue.leave_unwatched() && !queue.push(1));
+    assert!(queue.lose_trust(), "nobody was on the way");
+    assert!(!queue.push(2) && !queue.lose_trust(), "now somebody is");
+    while queue.pop_newest().is_some() {}
+    assert!(queue.leave_unwatched() && queue.push(1));
+}
+
+#[test]
+fn a_theft_ends_the_trust() {
+    let queue = Queue::trusting();
+    while queue.push(0) {
+        assert_eq!(queue.pop_newest(), Some((0, None)));
+        assert!(queue.leave_unwatched());
+    }
+    assert_eq!(steal(&queue, Which::Any), [0]);
+    assert!(queue.push(1));
+}

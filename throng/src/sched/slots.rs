@@ -12,6 +12,7 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::{Plan, Scheduler, worker};
 use crate::fiber::Stack;
@@ -156,6 +157,16 @@ impl Scheduler {
 }
 
 impl Plan {
+    /// Whether there is something for a monitor to do.
+    pub(super) fn has_monitor(&self) -> bool {
+        self.elastic || self.max_spare_workers > 0 || self.stalls_after < Duration::MAX
+    }
+
+    /// Whether a worker may come to be trusted with its few tasks (`trust.rs`). Not in an elastic pool, whose tasks are there to block, nor where the order is another than throng's.
+    pub(super) fn may_trust_owners(&self) -> bool {
+        self.has_monitor() && !self.elastic && self.seed.is_none() && self.policy.knobs().is_none()
+    }
+
     /// How many slots there are, how many of them are the workers that were asked for, and how many of those are begun at once.
     pub(super) fn slots(&self) -> (usize, usize, usize) {
         if self.elastic { (self.workers, self.workers, 1) } else { (self.workers + self.max_spare_workers, self.workers, self.workers) }

@@ -155,7 +155,9 @@ impl Outgoing {
         let owner = self.owner.replace(ptr::null());
         if let Some(parcel) = self.parcel.take() {
             // SAFETY: C2: it waits for the children in the parcel.
-            unsafe { send(parcel, &*owner) };
+            let owner = unsafe { &*owner };
+            // SAFETY: as above.
+            unsafe { send(parcel, owner) };
         }
     }
 }

@@ -9,3 +9,4 @@ mod gate;
 mod limits;
 mod reports;
 mod spare;
+mod trust;
