@@ -59,6 +59,12 @@ impl Measured {
         Ok(Measured { own, ..self })
     }
 
+    /// Adds what `trickle` is judged by.
+    pub(crate) fn with_cpu(self, cpu: Duration) -> Self {
+        let own = OwnFields { cpu_ms: Some(cpu.as_secs_f64() * 1e3), ..self.own };
+        Measured { own, ..self }
+    }
+
     /// Adds the other figure of `deep_tree`: how long it took from the cancellation to the end of all.
     pub(crate) fn with_cancel(self, cancel: Duration) -> Self {
         let own = OwnFields { cancel_ns_per_op: Some(cancel.as_nanos() as f64 / self.ops.max(1) as f64), ..self.own };
@@ -86,7 +92,7 @@ pub(crate) struct OwnFields {
     /// `timers`: wall time beyond the longest sleep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lag_ms: Option<f64>,
-    /// `timers`: user and system time of the whole process during the work.
+    /// `timers`, `trickle`: user and system time of the whole process during the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ms: Option<f64>,
     /// `deep_tree`: what cancelling each level and waiting for its end took.

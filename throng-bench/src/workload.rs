@@ -4,6 +4,7 @@
 //! before throng existed are kept here too, because they turn "0.2 of Go" into a ratio to a peer that is in the run.
 
 use std::fmt;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub(crate) enum Workload {
     IdleMem,
     /// N tasks sleep 1 to 1000 ms: lag and CPU time (200,000)
     Timers,
+    /// A task sleeps a millisecond, N times, and starts 8 others each time: CPU time (1,000)
+    Trickle,
     /// A parent with N parked children is cancelled: from then to the end of the last (100,000)
     CancelTree,
     /// A chain of N scopes, each in the only child of the one before: built and ended, and once more, cancelled at the top (100,000 and 10,000)
@@ -102,7 +105,7 @@ pub(crate) enum Goal {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 15] = [
+    pub(crate) const ALL: [Workload; 16] = [
         Workload::SpawnJoin,
         Workload::SpawnJoinWg,
         Workload::SpawnOne,
@@ -115,6 +118,7 @@ impl Workload {
         Workload::SkynetJoin,
         Workload::IdleMem,
         Workload::Timers,
+        Workload::Trickle,
         Workload::CancelTree,
         Workload::DeepTree,
         Workload::ComputeMix,
@@ -129,6 +133,7 @@ impl Workload {
             Workload::Select2 | Workload::Skynet | Workload::SkynetJoin => &[1_000_000],
             Workload::IdleMem => &[200_000, 1_000_000],
             Workload::Timers => &[200_000],
+            Workload::Trickle => &[1_000],
             Workload::CancelTree => &[100_000],
             // Two, so that a cost that grows with the depth shows.
             Workload::DeepTree => &[100_000, 10_000],
@@ -155,6 +160,7 @@ impl Workload {
         match self {
             Workload::IdleMem => &[Metric::BytesPerTask],
             Workload::Timers => &[Metric::LagMs, Metric::CpuMs],
+            Workload::Trickle => &[Metric::CpuMs],
             Workload::DeepTree => &[Metric::NsPerOp, Metric::CancelNsPerOp],
             Workload::ComputeMix => &[Metric::NsPerOp, Metric::TimerP99Ms],
             _ => &[Metric::NsPerOp],
@@ -192,6 +198,7 @@ impl Workload {
                 | Workload::SkynetJoin
                 | Workload::IdleMem
                 | Workload::Timers
+                | Workload::Trickle
                 | Workload::DeepTree
                 | Workload::ComputeMix,
                 _,
@@ -215,6 +222,7 @@ impl Workload {
             | Workload::SkynetJoin
             | Workload::IdleMem
             | Workload::Timers
+            | Workload::Trickle
             | Workload::DeepTree
             | Workload::ComputeMix => &[],
         }
@@ -242,6 +250,12 @@ impl fmt::Display for Workload {
         f.write_str(value.as_ref().map_or("?", |value| value.get_name()))
     }
 }
+
+/// What the task of `trickle` sleeps.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// Tasks started at a time in `trickle`.
+pub(crate) const DROPS: u64 = 8;
 
 /// Pairs in `compute_mix`.
 pub(crate) const PAIRS: u64 = 4;

@@ -18,7 +18,7 @@ use super::apart::{Meeting, with_two};
 use super::parked::{End, counted};
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
 use crate::sys;
-use crate::workload::{Workload, naps, tree_tasks, yields};
+use crate::workload::{DROPS, TICK, Workload, naps, tree_tasks, yields};
 
 type Result<T> = std::result::Result<T, BenchError>;
 
@@ -35,6 +35,7 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::Skynet => |run| measure(run, skynet),
         Workload::SkynetJoin => |run| measure(run, skynet_join),
         Workload::Timers => |run| measure(run, timers),
+        Workload::Trickle => |run| measure(run, trickle),
         Workload::CancelTree => |run| measure(run, cancel_tree),
         _ => return None,
     })
@@ -241,6 +242,26 @@ async fn timers(n: u64) -> Result<Measured> {
     let cpu = sys::cpu_time()?.saturating_sub(cpu);
     check("sum of sleeps", slept, naps.iter().sum())?;
     Measured::new(wall, n).with_timers(longest, cpu)
+}
+
+async fn trickle(n: u64) -> Result<Measured> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    COUNT.store(0, Ordering::Relaxed);
+    let cpu = sys::cpu_time()?;
+    let start = Instant::now();
+    for _ in 0..n {
+        Timer::after(TICK).await;
+        for _ in 0..DROPS {
+            spawn(async { COUNT.fetch_add(1, Ordering::Relaxed) }).detach();
+        }
+    }
+    while COUNT.load(Ordering::Relaxed) < n * DROPS {
+        Timer::after(TICK).await;
+    }
+    let wall = start.elapsed();
+    let cpu = sys::cpu_time()?.saturating_sub(cpu);
+    check("count of tasks", COUNT.load(Ordering::Relaxed), n * DROPS)?;
+    Ok(Measured::new(wall, n).with_cpu(cpu))
 }
 
 /// All children wait for the same channel. The parent is told to end by a message, drops its handles, which cancels, and waits for the last future to go:

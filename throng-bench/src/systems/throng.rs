@@ -17,7 +17,7 @@ use ::throng::{Builder, Cancelled, JoinError, Policy, Runtime, go, scope, select
 use super::apart::{Meeting, with_two};
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
 use crate::sys;
-use crate::workload::{Workload, naps, tree_tasks, yields};
+use crate::workload::{DROPS, TICK, Workload, naps, tree_tasks, yields};
 
 type Result<T> = std::result::Result<T, BenchError>;
 
@@ -36,6 +36,7 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         // Memory that a warm-up leaves behind would hide what the tasks take.
         Workload::IdleMem => |run| enter(run, || idle_mem(run.n)),
         Workload::Timers => |run| measure(run, timers),
+        Workload::Trickle => |run| measure(run, trickle),
         Workload::CancelTree => |run| measure(run, trees::cancel_tree),
         // Room for the few frames of a level.
         Workload::ComputeMix => |run| measure(run, mix::compute_mix),
@@ -329,6 +330,26 @@ fn timers(n: u64) -> Result<Measured> {
     let cpu = sys::cpu_time()?.saturating_sub(cpu);
     check("sum of sleeps", slept.load(Ordering::Relaxed), naps.iter().sum())?;
     Measured::new(wall, n).with_timers(longest, cpu)
+}
+
+fn trickle(n: u64) -> Result<Measured> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    COUNT.store(0, Ordering::Relaxed);
+    let cpu = sys::cpu_time()?;
+    let start = Instant::now();
+    for _ in 0..n {
+        sleep(TICK)?;
+        for _ in 0..DROPS {
+            drop(go(|| COUNT.fetch_add(1, Ordering::Relaxed)));
+        }
+    }
+    while COUNT.load(Ordering::Relaxed) < n * DROPS {
+        sleep(TICK)?;
+    }
+    let wall = start.elapsed();
+    let cpu = sys::cpu_time()?.saturating_sub(cpu);
+    check("count of tasks", COUNT.load(Ordering::Relaxed), n * DROPS)?;
+    Ok(Measured::new(wall, n).with_cpu(cpu))
 }
 
 impl From<Cancelled> for BenchError {

@@ -19,7 +19,7 @@ use super::parked::counted;
 use super::throng::{enter, measure};
 use crate::measure::{Bench, BenchError, Measured, check, sum_below};
 use crate::sys;
-use crate::workload::{Workload, naps, tree_tasks, yields};
+use crate::workload::{DROPS, TICK, Workload, naps, tree_tasks, yields};
 
 type Result<T> = std::result::Result<T, BenchError>;
 
@@ -38,6 +38,7 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         // Memory that a warm-up leaves behind would hide what the tasks take.
         Workload::IdleMem => |run| enter(run, || idle_mem(run.n)),
         Workload::Timers => |run| measure(run, timers),
+        Workload::Trickle => |run| measure(run, trickle),
         Workload::CancelTree => |run| measure(run, cancel_tree),
         Workload::ComputeMix => |run| measure(run, mix::compute_mix),
         Workload::DeepTree => return None,
@@ -314,6 +315,30 @@ fn timers(n: u64) -> Result<Measured> {
     let cpu = sys::cpu_time()?.saturating_sub(cpu);
     check("sum of sleeps", slept.load(Ordering::Relaxed), naps.iter().sum())?;
     Measured::new(wall, n).with_timers(longest, cpu)
+}
+
+fn trickle(n: u64) -> Result<Measured> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    COUNT.store(0, Ordering::Relaxed);
+    let cpu = sys::cpu_time()?;
+    let start = Instant::now();
+    let ticking = launch(async move {
+        for _ in 0..n {
+            sleep_async(TICK).await?;
+            for _ in 0..DROPS {
+                drop(launch(async { COUNT.fetch_add(1, Ordering::Relaxed) }));
+            }
+        }
+        while COUNT.load(Ordering::Relaxed) < n * DROPS {
+            sleep_async(TICK).await?;
+        }
+        Ok::<(), BenchError>(())
+    });
+    ticking.join()??;
+    let wall = start.elapsed();
+    let cpu = sys::cpu_time()?.saturating_sub(cpu);
+    check("count of tasks", COUNT.load(Ordering::Relaxed), n * DROPS)?;
+    Ok(Measured::new(wall, n).with_cpu(cpu))
 }
 
 /// The parent is a goroutine in a scope with its children. Each has a flag of its own for its end, which takes no atomic.

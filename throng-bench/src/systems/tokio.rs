@@ -4,6 +4,8 @@
 //! spares it an `Arc` a task, and each workload resets its own before the clock starts. Where a million tasks are joined, a
 //! plain `Vec` of handles is a third faster than a `JoinSet`.
 
+mod timing;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,7 +21,7 @@ use super::mix::{NAP, compute, lateness};
 use super::parked::{End, counted};
 use crate::measure::{Bench, BenchError, Measured, Run, check, sum_below};
 use crate::sys;
-use crate::workload::{PAIRS, Workload, naps, tree_tasks, yields};
+use crate::workload::{PAIRS, Workload, tree_tasks, yields};
 
 type Result<T> = std::result::Result<T, BenchError>;
 
@@ -37,7 +39,8 @@ pub(super) fn bench(workload: Workload) -> Option<Bench> {
         Workload::SkynetJoin => |run| measure(run, skynet_join),
         // Memory that a warm-up leaves behind would hide what the tasks take.
         Workload::IdleMem => |run| enter(run, idle_mem(run.n)),
-        Workload::Timers => |run| measure(run, timers),
+        Workload::Timers => |run| measure(run, timing::timers),
+        Workload::Trickle => |run| measure(run, timing::trickle),
         Workload::CancelTree => |run| measure(run, cancel_tree),
         Workload::ComputeMix => |run| measure(run, compute_mix),
         Workload::DeepTree => return None,
@@ -354,26 +357,6 @@ async fn idle_mem(n: u64) -> Result<Measured> {
     until(&ENDED).await;
     check("tasks that ended", ENDED.load(Ordering::Acquire), n)?;
     Ok(Measured::new(wall, n).with_memory(before, parked))
-}
-
-async fn timers(n: u64) -> Result<Measured> {
-    let naps = naps(n);
-    let longest = Duration::from_millis(naps.iter().copied().max().unwrap_or(0));
-    let cpu = sys::cpu_time()?;
-    let start = Instant::now();
-    let nap_for = async |nap| {
-        sleep(Duration::from_millis(nap)).await;
-        nap
-    };
-    let sleepers: Vec<JoinHandle<u64>> = naps.iter().map(|&nap| spawn(nap_for(nap))).collect();
-    let mut slept = 0;
-    for sleeper in sleepers {
-        slept += sleeper.await.map_err(BenchError::failed)?;
-    }
-    let wall = start.elapsed();
-    let cpu = sys::cpu_time()?.saturating_sub(cpu);
-    check("sum of sleeps", slept, naps.iter().sum())?;
-    Measured::new(wall, n).with_timers(longest, cpu)
 }
 
 /// All children wait for the same `Notify`. The parent is told to end by a message, aborts its children one by one and waits for the last future to go:

@@ -158,6 +158,21 @@ fn a_trusted_owner_is_left_alone_with_a_few() {
     assert!(queue.leave_unwatched() && queue.push(1));
 }
 
+/// So does the watcher who goes to work.
+#[test]
+fn the_watcher_leaves_few_tasks_to_their_owner() {
+    let queue = Queue::trusting();
+    assert!(queue.leave_to_owner() && queue.push(0));
+    let mut asked = 1;
+    while !queue.leave_to_owner() {
+        asked += 1;
+    }
+    assert!(asked > 1);
+    assert!(!queue.leave_unwatched(), "but does not sleep");
+    assert!(!queue.push(0) && queue.lose_trust(), "it was unwatched, and the owner trusted");
+    assert!(!queue.leave_to_owner());
+}
+
 #[test]
 fn a_theft_ends_the_trust() {
     let queue = Queue::trusting();

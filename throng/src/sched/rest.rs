@@ -200,7 +200,7 @@ impl Worker {
         }
         self.resting.tidy.set(false);
         let scheduler = self.scheduler();
-        if scheduler.idle.rise(self.id()) && !scheduler.leave_all_unwatched() {
+        if scheduler.idle.rise(self.id()) && !scheduler.leave_all_to_owners() {
             scheduler.wake_one();
         }
     }

@@ -154,6 +154,12 @@ impl Scheduler {
         let started = &self.peers[..self.idle.started()];
         self.global.leave_unwatched() && started.iter().all(|peer| peer.queue.leave_unwatched() && peer.woken.leave_unwatched())
     }
+
+    /// The same, when the watcher goes to work. `false`: there is more in one of them than its owner is trusted with.
+    pub(super) fn leave_all_to_owners(&self) -> bool {
+        let started = &self.peers[..self.idle.started()];
+        self.global.leave_unwatched() && started.iter().all(|peer| peer.queue.leave_to_owner() && peer.woken.leave_to_owner())
+    }
 }
 
 impl Plan {

@@ -1,14 +1,14 @@
-//! Whether the owner of a queue is trusted to come for a few tasks itself, so that nobody is woken for them.
+//! With how many tasks the owner of a queue is trusted, so that nobody is woken for them.
 //!
 //! To wake a sleeper costs the pusher some 10 µs and the sleeper 30 more, who then finds, more often than not, that the owner has run what it was woken for: a goroutine that handles a request
-//! and starts one more is done long before. So a queue learns: if [`NEEDLESS`] wake-ups in a row led to no theft, the next pushes wake nobody while no more than [`FEW`] tasks wait.
+//! and starts one more is done long before. So a queue learns: if [`NEEDLESS`] wake-ups in a row led to no theft, the next pushes wake nobody while no more than [`FEW`] tasks wait; after as many
+//! again, for more than that, twice as many; and so on up to [`MANY`].
 //!
 //! ```text
-//!            NEEDLESS wake-ups in a row, and nothing stolen
-//!   eager ─────────────────────────────────────────────────> trusting
-//!     ^                                                          │
-//!     ├── the monitor finds a task that has waited for 5 ms ─────┤      four times as many are asked for the next time
-//!     └── others, who were awake, have stolen ───────────────────┘
+//!   trusted with   0 ──> FEW ──> 2 FEW ──> .. ──> MANY         NEEDLESS wake-ups in a row each
+//!                  0 <── FEW <── 2 FEW <── .. <── MANY         others, who were awake, have stolen
+//!                  0 <────────────────────────────             the monitor finds a task that has waited for 5 ms:
+//!                                                              the first step up takes four times as many from then on
 //! ```
 //! What it costs to be wrong: a task waits for the monitor, 5 to 10 ms, behind an owner that for once computes instead of coming back to its loop; and rarely, as the owner is trusted less each time.
 //!
@@ -16,55 +16,56 @@
 
 #![forbid(unsafe_code)]
 
-/// So many tasks may wait for a trusted owner.
-const FEW: usize = 32;
+const FEW: usize = 8;
+const MANY: usize = 256;
 
 const NEEDLESS: u32 = 8;
 const NEEDLESS_AT_MOST: u32 = 8 << 10;
 
 #[derive(Debug)]
 pub(super) struct Trust {
-    trusted: bool,
-    /// Wake-ups in a row that led to nothing.
+    /// So many tasks may wait without anybody's being woken.
+    with: usize,
+    /// Wake-ups in a row that led to nothing, since the last step.
     needless: u32,
-    /// So many make the owner trusted. `None`: nothing does.
+    /// So many are the first step. `None`: it cannot be taken.
     wanted: Option<u32>,
 }
 
 impl Trust {
     /// `earned`: it may be.
     pub(super) fn new(earned: bool) -> Trust {
-        Trust { trusted: false, needless: 0, wanted: earned.then_some(NEEDLESS) }
+        Trust { with: 0, needless: 0, wanted: earned.then_some(NEEDLESS) }
     }
 
     /// Whether the owner will come by itself for as many tasks as there are.
     #[inline]
     pub(super) fn covers(&self, tasks: usize) -> bool {
-        self.trusted && tasks <= FEW
+        tasks <= self.with
     }
 
-    /// Others have taken tasks, and are to be woken for the next.
-    pub(super) fn note_stolen(&mut self) {
-        (self.trusted, self.needless) = (false, 0);
-    }
-
-    /// Somebody is woken for what has been pushed.
+    /// Somebody is woken for tasks that it did not cover.
     #[cold]
     pub(super) fn note_wake(&mut self) {
-        // (Trusted with fewer, it stays so.)
-        if let Some(wanted) = self.wanted
-            && !self.trusted
-        {
-            self.needless += 1;
-            self.trusted = self.needless >= wanted;
+        let Some(wanted) = self.wanted else { return };
+        self.needless += 1;
+        if self.needless >= if self.with == 0 { wanted } else { NEEDLESS } {
+            self.needless = 0;
+            self.with = (2 * self.with).clamp(FEW, MANY);
         }
+    }
+
+    /// Others have taken tasks.
+    pub(super) fn note_stolen(&mut self) {
+        self.needless = 0;
+        self.with = if self.with > FEW { self.with / 2 } else { 0 };
     }
 
     /// A task has waited in vain. `true`: for a trusted owner, which is not, from now on.
     pub(super) fn lose(&mut self) -> bool {
-        let trusted = std::mem::replace(&mut self.trusted, false);
+        let trusted = self.with > 0;
         if trusted {
-            self.needless = 0;
+            (self.with, self.needless) = (0, 0);
             self.wanted = self.wanted.map(|wanted| (wanted * 4).min(NEEDLESS_AT_MOST));
         }
         trusted
@@ -75,30 +76,36 @@ impl Trust {
 mod tests {
     use super::*;
 
+    fn wake(trust: &mut Trust, times: u32) {
+        (0..times).for_each(|_| trust.note_wake());
+    }
+
     #[test]
     fn it_is_earned_by_needless_wake_ups_in_a_row() {
         let mut trust = Trust::new(true);
         for _ in 0..3 {
-            (1..NEEDLESS).for_each(|_| trust.note_wake());
+            wake(&mut trust, NEEDLESS - 1);
             trust.note_stolen();
             assert!(!trust.covers(1), "the last one was not needless");
         }
-        (0..NEEDLESS).for_each(|_| trust.note_wake());
-        assert!(trust.covers(1) && trust.covers(FEW) && !trust.covers(FEW + 1));
-        // So somebody is woken.
-        trust.note_wake();
-        assert!(trust.covers(FEW));
+        let mut with = FEW;
+        while with < 2 * MANY {
+            wake(&mut trust, NEEDLESS);
+            assert!(trust.covers(with.min(MANY)) && !trust.covers(with.min(MANY) + 1));
+            with *= 2;
+        }
     }
 
     #[test]
-    fn it_is_lost_to_thieves() {
+    fn thieves_take_back_a_step() {
         let mut trust = Trust::new(true);
-        for _ in 0..3 {
-            (0..NEEDLESS).for_each(|_| trust.note_wake());
-            assert!(trust.covers(1));
-            trust.note_stolen();
-            assert!(!trust.covers(1));
-        }
+        wake(&mut trust, 2 * NEEDLESS);
+        trust.note_stolen();
+        assert!(trust.covers(FEW) && !trust.covers(FEW + 1));
+        trust.note_stolen();
+        assert!(!trust.covers(1));
+        wake(&mut trust, NEEDLESS);
+        assert!(trust.covers(FEW));
     }
 
     #[test]
@@ -106,10 +113,10 @@ mod tests {
         let mut trust = Trust::new(true);
         let mut wanted = NEEDLESS;
         for _ in 0..10 {
-            (1..wanted).for_each(|_| trust.note_wake());
+            wake(&mut trust, wanted - 1);
             assert!(!trust.covers(1) && !trust.lose());
-            trust.note_wake();
-            assert!(trust.covers(1) && trust.lose() && !trust.covers(1));
+            wake(&mut trust, 1 + NEEDLESS);
+            assert!(trust.covers(2 * FEW) && trust.lose() && !trust.covers(1));
             wanted = (wanted * 4).min(NEEDLESS_AT_MOST);
         }
     }
@@ -117,7 +124,7 @@ mod tests {
     #[test]
     fn it_may_be_out_of_the_question() {
         let mut trust = Trust::new(false);
-        (0..100_000).for_each(|_| trust.note_wake());
+        wake(&mut trust, 100_000);
         assert!(!trust.covers(1));
     }
 }
