@@ -272,7 +272,7 @@ impl Builder {
     }
 
     /// The size of a goroutine's stack in bytes, its guard included; 256 KiB by default. It is address space: memory is used a page at a time, as
-    /// it is touched, and four kilobytes is what a parked goroutine usually takes. Goroutines' stacks do not grow: one that needs more ends the
+    /// it is touched, and four kilobytes is what a parked goroutine usually takes, and half of one for the page tables of so large a stack (an eighth for those of 64 KiB). Goroutines' stacks do not grow: one that needs more ends the
     /// process with a report of its name and this size.
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.plan.stack_size = bytes;
