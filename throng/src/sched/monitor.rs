@@ -5,7 +5,7 @@
 //! every worker that turns comes by. If none turns, or nothing is taken from there either, a spare worker is put on duty: it is woken, or made. Spare workers step
 //! down, one a look, while there are more of them on duty than workers that are stuck.
 //!
-//! A worker that is trusted to come for its few tasks itself, so that nobody was woken for them (`trust.rs`), and does not, loses that trust, and a sleeper is woken.
+//! A worker that is trusted to come for its few tasks itself, so that nobody was woken for them (`trust.rs`), loses that trust if some wait at two looks in a row and it has not rested in between; and a sleeper is woken.
 //!
 //! A goroutine that spawns a million others without parking is stuck by that measure, and its workers are well: what others keep taking from is left alone.
 //!
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::queue::{Queue, Which};
 use super::slot::SlotTheft;
-use super::{Scheduler, Unstarted};
+use super::{Peer, Scheduler, Unstarted};
 
 /// How long a worker may be in one task before others take what it has not started.
 const STUCK_AFTER: Duration = Duration::from_millis(10);
@@ -50,10 +50,29 @@ struct Seen {
     since: Instant,
     fresh: Oldest,
     woken: Oldest,
+    backlog: Backlog,
     /// Others have waited for it since then.
     awaited: bool,
     /// It is asked what it is doing when it has been stuck for so long: doubled while nobody waits for it.
     ask_after: Duration,
+}
+
+/// What waits on a worker.
+#[derive(Clone, Copy, Default)]
+struct Backlog {
+    rests: u64,
+    any: bool,
+}
+
+impl Backlog {
+    /// Looks again. `true`: something waited at the last look, something waits now, and the worker has not rested in between.
+    fn look(&mut self, peer: &Peer) -> bool {
+        let before = *self;
+        // Relaxed: counts, and nothing is read by them.
+        let rests = peer.counters.sleeps.load(Ordering::Relaxed) + peer.counters.naps.load(Ordering::Relaxed);
+        *self = Backlog { rests, any: peer.queue.oldest().is_some() || peer.woken.oldest().is_some() };
+        self.any && before.any && self.rests == before.rests
+    }
 }
 
 /// The task that would be taken from a queue next, by its position, and since when.
@@ -81,8 +100,15 @@ impl Scheduler {
             return Ok(());
         }
         let outside = Oldest { task: None, since: Instant::now() };
-        let nothing =
-            Seen { ticks: 0, since: outside.since, fresh: outside, woken: outside, awaited: false, ask_after: self.plan.stalls_after };
+        let nothing = Seen {
+            ticks: 0,
+            since: outside.since,
+            fresh: outside,
+            woken: outside,
+            backlog: Backlog::default(),
+            awaited: false,
+            ask_after: self.plan.stalls_after,
+        };
         let seen = vec![nothing; self.peers.len()];
         let monitor = Monitor { scheduler: Arc::clone(self), seen, at_rest: Vec::new(), outside, loot: Vec::new() };
         let thread = std::thread::Builder::new().name(format!("{}-monitor", self.plan.name)).spawn(move || monitor.run())?;
@@ -118,11 +144,10 @@ impl Monitor {
         let mut trusted_in_vain = false;
         for id in 0..view.started {
             let (seen, peer) = (&mut self.seen[id], &scheduler.peers[id]);
-            let (fresh_held_up, woken_held_up) = (seen.fresh.look(&peer.queue, now), seen.woken.look(&peer.woken, now));
-            let held_up = fresh_held_up || woken_held_up;
-            if !view.watched {
-                trusted_in_vain |= fresh_held_up && peer.queue.lose_trust();
-                trusted_in_vain |= woken_held_up && peer.woken.lose_trust();
+            let held_up = seen.fresh.look(&peer.queue, now) | seen.woken.look(&peer.woken, now);
+            // (The locks are looked at only if there is somebody to be woken.)
+            if seen.backlog.look(peer) && view.somebody_comes && !view.watched {
+                trusted_in_vain |= peer.queue.lose_trust() | peer.woken.lose_trust();
             }
             if !self.is_stuck(id, now) {
                 continue;

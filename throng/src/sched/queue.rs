@@ -328,14 +328,14 @@ impl<T> Queue<T> {
     /// The watcher goes to work: as [`leave_unwatched`](Queue::leave_unwatched), but an owner may be trusted with what is there.
     pub(super) fn leave_to_owner(&self) -> bool {
         let mut tasks = self.tasks.lock();
-        let fine = !tasks.is_beyond_trust();
+        let fine = !tasks.is_beyond_trust(true);
         if fine {
             tasks.unwatched = true;
         }
         fine
     }
 
-    /// A task has waited here for long. `true`: its owner was trusted to come for it; somebody else must be woken.
+    /// The owner does not get ready with what it has. `true`: it was trusted to; somebody else must be woken.
     #[cfg(not(loom))]
     pub(super) fn lose_trust(&self) -> bool {
         let mut tasks = self.tasks.lock();
@@ -371,14 +371,16 @@ impl<T> Tasks<T> {
     /// To be called when a task has been added. `true`: nobody watches, and a worker must be woken; the flag that says so is down from now on.
     #[inline]
     pub(super) fn claim_wake(&mut self) -> bool {
-        self.unwatched && self.is_beyond_trust() && mem::replace(&mut self.unwatched, false)
+        // (Where the owner takes the only one, it is asked for the second.)
+        self.unwatched && self.is_beyond_trust(self.ring.len() <= 2) && mem::replace(&mut self.unwatched, false)
     }
 
     /// Whether somebody is to be woken for what there is; it is taken for granted that this is done.
-    fn is_beyond_trust(&mut self) -> bool {
-        let beyond = !self.trust.covers(self.ring.len() + usize::from(self.slot.is_some()));
+    fn is_beyond_trust(&mut self, first: bool) -> bool {
+        let tasks = self.ring.len() + usize::from(self.slot.is_some());
+        let beyond = !self.trust.covers(tasks, first);
         if beyond {
-            self.trust.note_wake();
+            self.trust.note_wake(tasks);
         }
         beyond
     }

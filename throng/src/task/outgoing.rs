@@ -8,8 +8,8 @@ use std::ptr::{self, NonNull};
 
 use super::children::Children;
 use super::{Header, LINKED, Ran, complete, free, release};
-use crate::home::Message;
 use crate::home::local::Local;
+use crate::home::{Home, Message};
 use crate::memory::Pooled;
 
 /// A child has run: completes it and tells its owner, at once if this is the owner's home, else by sending it there.
@@ -128,8 +128,8 @@ impl Outgoing {
             }
             Some(full) if full.parcels < PARCELS && owner.home().is_asleep() => Parcel::new(task, Some(full)),
             Some(full) => {
-                // SAFETY: `owner` waits for the children in the parcel.
-                unsafe { send(full, owner) };
+                // SAFETY: `owner` waits for the children in the parcel, and for `task`.
+                unsafe { send(full, owner.home()) };
                 Parcel::new(task, None)
             }
         };
@@ -154,19 +154,19 @@ impl Outgoing {
     fn send(&self) {
         let owner = self.owner.replace(ptr::null());
         if let Some(parcel) = self.parcel.take() {
-            // SAFETY: C2: it waits for the children in the parcel.
-            let owner = unsafe { &*owner };
+            // SAFETY: C2: it waits for the children in the parcel. (No reference to it is left when they are on their way.)
+            let home = unsafe { &*owner }.home();
             // SAFETY: as above.
-            unsafe { send(parcel, owner) };
+            unsafe { send(parcel, home) };
         }
     }
 }
 
 /// # Safety
-/// `owner` waits for the children in the parcel.
-unsafe fn send(parcel: Pooled<Parcel>, owner: &Children) {
-    // SAFETY: a new message, owned until it is delivered; `deliver_parcel` frees it. A home is never freed, and the owner is not used after the push.
-    unsafe { owner.home().push(parcel.into_raw().cast(), deliver_parcel) };
+/// This is the home of the owner that waits for the children in the parcel.
+unsafe fn send(parcel: Pooled<Parcel>, home: &'static Home) {
+    // SAFETY: a new message, owned until it is delivered; `deliver_parcel` frees it.
+    unsafe { home.push(parcel.into_raw().cast(), deliver_parcel) };
 }
 
 unsafe fn deliver_parcel(message: NonNull<Message>, local: &Local) {

@@ -1,9 +1,10 @@
 //! Workers that have always come for their few tasks themselves: nobody is woken for those any more, until one keeps its thread for once.
 
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
-use throng::{JoinHandle, Runtime, go, launch, sleep};
+use throng::{JoinHandle, Runtime, go, launch, sleep, yield_now};
 
 use crate::common::watched;
 
@@ -20,16 +21,17 @@ fn sleeps_of_the_other(runtime: &Runtime) -> u64 {
     metrics.workers[1 - busiest].sleeps
 }
 
-/// A little to do now and then, until nobody else wakes for it, and the other worker has slept for so long that it will not wake by itself. (On a machine that is busy with other things trust may
-/// not be earned. What is asked of it afterwards holds all the same.)
+/// A little to do now and then, until the other worker is hardly ever woken for it, and has slept for so long (200 ms, so that it has tidied up) that it will not wake by itself. (On a machine that is
+/// busy with other things trust may not be earned. What is asked of it afterwards holds all the same.)
 fn earn_trust(runtime: &Runtime, spawn: impl Fn() -> JoinHandle<()>) {
-    for _ in 0..20 {
+    for _ in 0..10 {
         let before = sleeps_of_the_other(runtime);
-        for _ in 0..300 {
-            sleep(Duration::from_millis(1)).unwrap();
+        for _ in 0..40 {
+            sleep(Duration::from_millis(10)).unwrap();
             spawn().join().unwrap();
         }
-        if sleeps_of_the_other(runtime) == before {
+        // Two are woken to see whether there is something to steal by now, and one sleep is interrupted for the tidying up.
+        if sleeps_of_the_other(runtime) - before <= 4 {
             return;
         }
     }
@@ -42,7 +44,7 @@ fn relieved(
 ) {
     let runtime = runtime();
     runtime.run(|| {
-        for _ in 0..3 {
+        for _ in 0..2 {
             earn_trust(&runtime, &spawn);
             let (tx, rx) = mpsc::channel();
             let child = blocked(tx);
@@ -50,6 +52,32 @@ fn relieved(
             assert_ne!(rx.recv().unwrap(), std::thread::current().id());
             child.join().unwrap();
         }
+    });
+}
+
+/// A worker that always has a few tasks waiting, and comes for all of them, gets help all the same.
+#[test]
+fn a_trusted_worker_that_never_gets_ready_is_helped() {
+    watched("2 workers", || {
+        let runtime = runtime();
+        runtime.run(|| {
+            earn_trust(&runtime, || go(|| ()));
+            let home = std::thread::current().id();
+            let helped = Arc::new(AtomicBool::new(false));
+            while !helped.load(Ordering::Relaxed) {
+                for _ in 0..6 {
+                    let helped = Arc::clone(&helped);
+                    drop(go(move || {
+                        let begun = Instant::now();
+                        while begun.elapsed() < Duration::from_micros(100) {
+                            std::hint::spin_loop();
+                        }
+                        helped.fetch_or(std::thread::current().id() != home, Ordering::Relaxed);
+                    }));
+                }
+                (0..5).for_each(|_| yield_now().unwrap());
+            }
+        });
     });
 }
 
