@@ -171,13 +171,20 @@ impl Workload {
     pub(crate) fn goal(self, system: System, metric: Metric) -> Option<Goal> {
         match system {
             System::Throng => self.goal_of_goroutines(metric),
-            System::ThrongCo => self.goal_of_coroutines(),
+            System::ThrongCo => self.goal_of_coroutines(metric),
             _ => None,
         }
     }
 
-    fn goal_of_coroutines(self) -> Option<Goal> {
-        matches!(self, Workload::SpawnJoin | Workload::Yield).then_some(Goal::Ratio { peer: "tokio", ratio: 0.6 })
+    fn goal_of_coroutines(self, metric: Metric) -> Option<Goal> {
+        match (self, metric) {
+            (Workload::SpawnJoin | Workload::Yield, _) => Some(Goal::Ratio { peer: "tokio", ratio: 0.6 }),
+            (Workload::CancelTree, _) => Some(Goal::Ratio { peer: "smol", ratio: 0.5 }),
+            (Workload::IdleMem, Metric::BytesPerTask) => Some(Goal::AtMost(200.0)),
+            (Workload::Timers, Metric::LagMs) => Some(Goal::AtMost(60.0)),
+            (Workload::Timers, Metric::CpuMs) => Some(Goal::AtMost(300.0)),
+            _ => None,
+        }
     }
 
     fn goal_of_goroutines(self, metric: Metric) -> Option<Goal> {

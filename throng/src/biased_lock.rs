@@ -1,4 +1,5 @@
-//! A spin lock that comes to favour a thread: after a long run of one thread's taking it, that thread takes it without an atomic read-modify-write, until another one wants it. Known as biased locking.
+//! A spin lock that comes to favour a thread: after a long run of one thread's taking it, that thread takes it without an atomic read-modify-write, until another one wants it. Known as biased locking. The first that is favoured
+//! is the only one that ever is.
 //!
 //! Where both ends of a channel live on one worker, which is where the scheduler brings those that talk to each other, all of its lock's traffic comes from one thread. The read-modify-writes were a sixth of what a rendezvous cost,
 //! and half of what an item in a buffer cost.
@@ -6,10 +7,10 @@
 //! | word | written by | says |
 //! |---|---|---|
 //! | `favoured` | the one that holds `guests` | the number of the thread that need not take `guests`, or nobody's |
-//! | `inside` | the favoured thread | it has the lock, or is looking whether it may |
+//! | `inside` | the thread that is, or was, favoured | it has the lock, or is looking whether it may |
 //! | `guests` | everybody else | a spin lock |
 //! | `flags` | the one that has the lock | as in `lock.rs` |
-//! | `habit` | the one that holds `guests` | who took the lock last, and how often in a row |
+//! | `habit` | the one that holds `guests` | who took the lock last, and how often in a row; who was favoured first |
 //!
 //! **The favoured thread**, which has found its number in `favoured`: (1) `inside` := true; (2) light fence; (3) reads `favoured` again: if that is still its number, the lock is its own until (4) `inside` := false. Else (5) `inside` := false, and it is a guest.
 //!
@@ -17,6 +18,9 @@
 //!
 //! **Why they exclude each other.** Guests: by `guests`. A guest and the favoured thread: 1, 2, 3 and b, c, d are the two sides of `fence.rs`. Either 3 sees b, and the thread turns back, or d sees 1, and the guest waits. Only the thread itself makes itself the
 //! favoured one, as a guest, so what 3 finds is never another favour than the one that was asked about in the meantime. What one wrote the next one sees: 4 and 5 pair with d, e with a; and who is favoured has held `guests` itself since anybody else was inside.
+//!
+//! **Why nobody else is ever favoured.** A thread may be late: it has found its number, and comes to 1 and 5 when its favour has ended long ago. If there were another favourite by then, 5 would say that it is not inside, though it
+//! may be. (So it was once; the model `loom_late_favourite` shows it.) Where the ends of a channel live does not change, so neither does its favourite.
 //!
 //! **What a favour costs** is paid when it ends: up to 20 µs (`fence.rs`). So it takes a run of thousands to be favoured, and twice as many each time.
 
@@ -58,6 +62,8 @@ struct Habit {
     run: u32,
     /// How long a run must be.
     wanted: u32,
+    /// The thread that was favoured first.
+    first: u32,
 }
 
 /// The lowest bit of the flags that `acquire` returns: the lock was taken by the favoured thread as such.
@@ -86,7 +92,7 @@ impl Word for BiasedWord {
             inside: AtomicBool::new(false),
             flags: AtomicU32::new(flags),
             guests: LockWord::new(0),
-            habit: UnsafeCell::new(Habit { last: NOBODY, run: 0, wanted: FIRST_RUN }),
+            habit: UnsafeCell::new(Habit { last: NOBODY, run: 0, wanted: FIRST_RUN, first: NOBODY }),
         }
     }
 
@@ -172,8 +178,17 @@ impl BiasedWord {
 
     #[cold]
     fn favour(&self, me: u32) {
-        self.with_habit(|habit| habit.run = 0);
-        if me != NAMELESS && fence::is_light_cheap() {
+        if me == NAMELESS || !fence::is_light_cheap() {
+            return self.with_habit(|habit| habit.run = 0);
+        }
+        let first = self.with_habit(|habit| {
+            habit.run = 0;
+            if habit.first == NOBODY {
+                habit.first = me;
+            }
+            habit.first
+        });
+        if first == me {
             // Relaxed: others read it under `guests`.
             self.favoured.store(me, Ordering::Relaxed);
         }
@@ -236,6 +251,10 @@ mod tests {
         assert_eq!(favoured(&word), NOBODY, "the second time it takes twice as long");
         take(1);
         assert_eq!(favoured(&word), if fence::is_light_cheap() { me() } else { NOBODY });
+        if fence::is_light_cheap() {
+            thread::scope(|scope| _ = scope.spawn(|| take(10 * FIRST_RUN)).join().unwrap());
+            assert_eq!(favoured(&word), NOBODY, "nobody but the first");
+        }
     }
 
     /// Slowly, so that one who should not be inside at the same time is noticed.
@@ -254,6 +273,11 @@ mod tests {
         let (by_guests, over) = (AtomicU64::new(0), AtomicBool::new(false));
         let (mut rounds, mut favours) = (0, 0);
         set_wanted(lock.word(), 16);
+        // The first to be favoured, so the only one.
+        for _ in 0..=16 {
+            rounds += 1;
+            count(&lock);
+        }
         thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -307,7 +331,7 @@ mod model {
     impl Guarded {
         fn new(run: u32, favoured: u32) -> Arc<Guarded> {
             let word = BiasedWord::new(0);
-            word.with_habit(|habit| habit.wanted = run);
+            word.with_habit(|habit| (habit.wanted, habit.first) = (run, favoured));
             word.favoured.store(favoured, Ordering::Relaxed);
             Arc::new(Guarded { word, value: UnsafeCell::new(0) })
         }
@@ -369,6 +393,25 @@ mod model {
                 guest.join().unwrap();
             }
             assert_eq!(guarded.total(1), 3);
+        });
+    }
+
+    /// One that was favoured comes late: it has seen that it is, and not yet that it is no longer, while another one has had a run that makes a favourite.
+    #[test]
+    fn loom_late_favourite() {
+        loom::model(|| {
+            let guarded = Guarded::new(1, 1);
+            let other = {
+                let guarded = Arc::clone(&guarded);
+                thread::spawn(move || {
+                    for _ in 0..4 {
+                        guarded.count(2);
+                    }
+                })
+            };
+            guarded.count(1);
+            other.join().unwrap();
+            assert_eq!(guarded.total(1), 5);
         });
     }
 
