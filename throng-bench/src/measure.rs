@@ -55,11 +55,11 @@ impl Measured {
         let Some(lag) = self.wall.checked_sub(longest) else {
             return Err(BenchError::failed("the longest sleep was cut short"));
         };
-        let own = OwnFields { lag_ms: Some(lag.as_secs_f64() * 1e3), cpu_ms: Some(cpu.as_secs_f64() * 1e3), ..self.own };
-        Ok(Measured { own, ..self })
+        let own = OwnFields { lag_ms: Some(lag.as_secs_f64() * 1e3), ..self.own };
+        Ok(Measured { own, ..self }.with_cpu(cpu))
     }
 
-    /// Adds what `trickle` is judged by.
+    /// Adds what `trickle` is judged by, and `timers` in part.
     pub(crate) fn with_cpu(self, cpu: Duration) -> Self {
         let own = OwnFields { cpu_ms: Some(cpu.as_secs_f64() * 1e3), ..self.own };
         Measured { own, ..self }

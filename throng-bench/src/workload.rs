@@ -200,16 +200,7 @@ impl Workload {
             (Workload::Select2, _) => ("go", 0.2),
             (Workload::Skynet, _) => ("smol", 0.08),
             (Workload::CancelTree, _) => ("smol", 0.5),
-            (
-                Workload::PingPongApart
-                | Workload::SkynetJoin
-                | Workload::IdleMem
-                | Workload::Timers
-                | Workload::Trickle
-                | Workload::DeepTree
-                | Workload::ComputeMix,
-                _,
-            ) => return None,
+            _ => return None,
         };
         Some(Goal::Ratio { peer, ratio })
     }
@@ -225,13 +216,7 @@ impl Workload {
             Workload::Select2 => &[("go", 436.0), ("tokio", 694.0)],
             Workload::Skynet => &[("smol", 908.0), ("go", 1372.0), ("tokio", 1334.0)],
             Workload::CancelTree => &[("smol", 259.0), ("go", 703.0), ("tokio", 555.0)],
-            Workload::PingPongApart
-            | Workload::SkynetJoin
-            | Workload::IdleMem
-            | Workload::Timers
-            | Workload::Trickle
-            | Workload::DeepTree
-            | Workload::ComputeMix => &[],
+            _ => &[],
         }
     }
 

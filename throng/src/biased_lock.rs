@@ -20,7 +20,8 @@
 //! favoured one, as a guest, so what 3 finds is never another favour than the one that was asked about in the meantime. What one wrote the next one sees: 4 and 5 pair with d, e with a; and who is favoured has held `guests` itself since anybody else was inside.
 //!
 //! **Why nobody else is ever favoured.** A thread may be late: it has found its number, and comes to 1 and 5 when its favour has ended long ago. If there were another favourite by then, 5 would say that it is not inside, though it
-//! may be. (So it was once; the model `loom_late_favourite` shows it.) Where the ends of a channel live does not change, so neither does its favourite.
+//! may be. (So it was once; the model `loom_late_favourite` shows it.) Goroutines do not change threads, so the favourite of a channel seldom
+//! should. Where it does (an end was handed on, a coroutine has moved), the lock is one like any other.
 //!
 //! **What a favour costs** is paid when it ends: up to 20 µs (`fence.rs`). So it takes a run of thousands to be favoured, and twice as many each time.
 
@@ -178,9 +179,6 @@ impl BiasedWord {
 
     #[cold]
     fn favour(&self, me: u32) {
-        if me == NAMELESS || !fence::is_light_cheap() {
-            return self.with_habit(|habit| habit.run = 0);
-        }
         let first = self.with_habit(|habit| {
             habit.run = 0;
             if habit.first == NOBODY {
@@ -188,7 +186,7 @@ impl BiasedWord {
             }
             habit.first
         });
-        if first == me {
+        if first == me && me != NAMELESS && fence::is_light_cheap() {
             // Relaxed: others read it under `guests`.
             self.favoured.store(me, Ordering::Relaxed);
         }

@@ -1,6 +1,6 @@
 //! With how many tasks the owner of a queue is trusted, so that nobody is woken for them.
 //!
-//! To wake a sleeper costs the pusher some 10 µs and the sleeper 30 more, who then finds, more often than not, that the owner has run what it was woken for: a goroutine that handles a request
+//! To wake a sleeper costs the pusher some 10 µs and the sleeper 30 more, who finds, where there is little to do, that the owner has run what it was woken for: a goroutine that handles a request
 //! and starts one more is done long before. So a queue learns: if [`NEEDLESS`] wake-ups in a row led to no theft, the next pushes wake nobody while no more than [`FEW`] tasks wait; after as many
 //! again, for more than that, twice as many; and so on up to [`MANY`]. Every [`PROBE`]th time somebody is woken all the same, to see whether there is something to steal by now.
 //!
